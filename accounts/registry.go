@@ -1,0 +1,107 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Store keeps accounts and their sealed sessions. Package db implements it.
+type Store interface {
+	// CreateAccount stores the account and its sealed session in one
+	// transaction; ErrExists if the name is taken.
+	CreateAccount(ctx context.Context, a Account, sealed []byte) error
+	// Account returns ErrNotFound for an unknown name.
+	Account(ctx context.Context, id ID) (Account, error)
+	// Accounts lists by name, at most limit of those after the given name.
+	Accounts(ctx context.Context, after ID, limit int) ([]Account, error)
+	// SetStatus returns ErrNotFound for an unknown name.
+	SetStatus(ctx context.Context, id ID, s Status, reason string) error
+	// SetUserID stores the account's Telegram id.
+	SetUserID(ctx context.Context, id ID, userID int64) error
+	// Session returns the sealed session; ErrNotFound if there is none.
+	Session(ctx context.Context, id ID) ([]byte, error)
+	// SaveSession replaces the sealed session while the lease is in force;
+	// ErrLeaseLost otherwise.
+	SaveSession(ctx context.Context, l Lease, sealed []byte) error
+}
+
+// Registry is the store of accounts as a worker or operator with the key sees
+// it.
+type Registry struct {
+	store Store
+	keys  Keyset
+}
+
+// NewRegistry returns a registry over the store that seals with keys.
+func NewRegistry(store Store, keys Keyset) *Registry {
+	return &Registry{store: store, keys: keys}
+}
+
+// Add stores a new account with its session; ErrExists if the name is taken.
+func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, error) {
+	a = a.withDefaults()
+	if a.DC == 0 {
+		a.DC = s.DC
+	}
+	if err := a.validate(); err != nil {
+		return Account{}, err
+	}
+	sealed, err := r.keys.seal(a.ID, s)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := r.store.CreateAccount(ctx, a, sealed); err != nil {
+		return Account{}, fmt.Errorf("add account %s: %w", a.ID, err)
+	}
+	return a, nil
+}
+
+// Account returns one account.
+func (r *Registry) Account(ctx context.Context, id ID) (Account, error) {
+	return r.store.Account(ctx, id)
+}
+
+// Session opens the account's session.
+func (r *Registry) Session(ctx context.Context, id ID) (Session, error) {
+	sealed, err := r.store.Session(ctx, id)
+	if err != nil {
+		return Session{}, fmt.Errorf("session of account %s: %w", id, err)
+	}
+	return r.keys.open(id, sealed)
+}
+
+// SaveSession replaces the session of a leased account.
+func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
+	sealed, err := r.keys.seal(l.Account, s)
+	if err != nil {
+		return err
+	}
+	if err := r.store.SaveSession(ctx, l, sealed); err != nil {
+		return fmt.Errorf("save session of account %s: %w", l.Account, err)
+	}
+	return nil
+}
+
+// SetStatus changes an account's status.
+func (r *Registry) SetStatus(ctx context.Context, id ID, s Status, reason string) error {
+	return r.store.SetStatus(ctx, id, s, reason)
+}
+
+// SetUserID stores the Telegram id that the account's session proved to have.
+func (r *Registry) SetUserID(ctx context.Context, id ID, userID int64) error {
+	return r.store.SetUserID(ctx, id, userID)
+}
+
+// CheckKey opens the first stored session, so that a worker with the wrong key
+// stops at once and not at the first job. Nothing stored is no error.
+func (r *Registry) CheckKey(ctx context.Context) error {
+	as, err := r.store.Accounts(ctx, "", 1)
+	if err != nil || len(as) == 0 {
+		return err
+	}
+	if _, err := r.Session(ctx, as[0].ID); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
