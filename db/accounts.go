@@ -1,0 +1,187 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// Accounts keeps accounts and their sealed sessions.
+type Accounts struct{ d *DB }
+
+var _ accounts.Store = (*Accounts)(nil)
+
+// Accounts returns the store of accounts.
+func (d *DB) Accounts() *Accounts { return &Accounts{d} }
+
+type accountRow struct {
+	ID        string `gorm:"primaryKey"`
+	Kind      string
+	Status    string
+	Reason    string
+	UserID    int64
+	DC        int `gorm:"column:dc"`
+	Proxy     string
+	Device    accounts.Device   `gorm:"serializer:json"`
+	Labels    map[string]string `gorm:"serializer:json"`
+	CreatedAt stamp             `gorm:"autoCreateTime:false"`
+	UpdatedAt stamp             `gorm:"autoUpdateTime:false"`
+}
+
+func (accountRow) TableName() string { return "accounts" }
+
+func (r *accountRow) account() accounts.Account {
+	return accounts.Account{
+		ID: accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
+		UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels,
+		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
+	}
+}
+
+type sessionRow struct {
+	Account   string `gorm:"primaryKey"`
+	Sealed    []byte
+	UpdatedAt stamp `gorm:"autoUpdateTime:false"`
+}
+
+func (sessionRow) TableName() string { return "sessions" }
+
+// errNoSession: a mistake of the caller; the account could never be used.
+var errNoSession = errors.New("the sealed session is empty")
+
+// CreateAccount stores the account and its sealed session in one transaction;
+// accounts.ErrExists if the name is taken. It sets times that are zero.
+func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed []byte) error {
+	if len(sealed) == 0 {
+		return s.d.fail(ctx, "insert account "+string(a.ID), errNoSession)
+	}
+	now := stamp{exact(time.Now())}
+	row := accountRow{
+		ID: string(a.ID), Kind: string(a.Kind), Status: string(a.Status), Reason: a.Reason, UserID: a.UserID,
+		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels,
+		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)},
+	}
+	if row.CreatedAt.IsZero() {
+		row.CreatedAt = now
+	}
+	if row.UpdatedAt.IsZero() {
+		row.UpdatedAt = row.CreatedAt
+	}
+	err := s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
+		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
+		if made.Error == nil && made.RowsAffected == 0 {
+			return accounts.ErrExists
+		}
+		if made.Error != nil {
+			return made.Error
+		}
+		return tx.Create(&sessionRow{Account: string(a.ID), Sealed: sealed, UpdatedAt: now}).Error
+	})
+	return s.d.fail(ctx, "insert account "+string(a.ID), err)
+}
+
+// Account returns accounts.ErrNotFound for an unknown name.
+func (s *Accounts) Account(ctx context.Context, id accounts.ID) (accounts.Account, error) {
+	var rows []accountRow
+	err := s.d.run(ctx).Where("id = ?", string(id)).Find(&rows).Error
+	if err == nil && len(rows) == 0 {
+		err = accounts.ErrNotFound
+	}
+	if err != nil {
+		return accounts.Account{}, s.d.fail(ctx, "read account "+string(id), err)
+	}
+	return rows[0].account(), nil
+}
+
+// Accounts lists by name, byte by byte, at most limit of those after the given
+// name.
+func (s *Accounts) Accounts(ctx context.Context, after accounts.ID, limit int) ([]accounts.Account, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var rows []accountRow
+	err := s.d.run(ctx).Where("id > ?", string(after)).Order("id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, s.d.fail(ctx, fmt.Sprintf("list accounts after %q", after), err)
+	}
+	as := make([]accounts.Account, len(rows))
+	for i := range rows {
+		as[i] = rows[i].account()
+	}
+	return as, nil
+}
+
+// SetStatus returns accounts.ErrNotFound for an unknown name.
+func (s *Accounts) SetStatus(ctx context.Context, id accounts.ID, st accounts.Status, reason string) error {
+	return s.update(ctx, "set status of", id, map[string]any{"status": string(st), "reason": reason})
+}
+
+// SetUserID returns accounts.ErrNotFound for an unknown name.
+func (s *Accounts) SetUserID(ctx context.Context, id accounts.ID, userID int64) error {
+	return s.update(ctx, "set user id of", id, map[string]any{"user_id": userID})
+}
+
+func (s *Accounts) update(ctx context.Context, op string, id accounts.ID, set map[string]any) error {
+	set["updated_at"] = s.d.time(time.Now())
+	done := s.d.run(ctx).Model(&accountRow{}).Where("id = ?", string(id)).UpdateColumns(set)
+	err := done.Error
+	if err == nil && done.RowsAffected == 0 {
+		err = accounts.ErrNotFound
+	}
+	return s.d.fail(ctx, op+" account "+string(id), err)
+}
+
+// Session returns the sealed session; accounts.ErrNotFound if there is none.
+func (s *Accounts) Session(ctx context.Context, id accounts.ID) ([]byte, error) {
+	var rows []sessionRow
+	err := s.d.run(ctx).Where("account = ?", string(id)).Find(&rows).Error
+	if err == nil && len(rows) == 0 {
+		err = accounts.ErrNotFound
+	}
+	if err != nil {
+		return nil, s.d.fail(ctx, "read session row "+string(id), err)
+	}
+	return rows[0].Sealed, nil
+}
+
+// saveSession also locks the lease in Postgres: a grant to a successor comes
+// wholly before the write, which then fails, or wholly after it.
+const saveSession = `UPDATE sessions SET sealed = @sealed , updated_at = @now WHERE account = @account AND EXISTS (
+	SELECT 1 FROM leases WHERE account = @account AND token = @token AND worker = @worker`
+
+// SaveSession replaces the sealed session while the lease is in force: one
+// statement. It returns accounts.ErrLeaseLost if the lease is another's by now,
+// accounts.ErrNotFound if there is no session to replace.
+func (s *Accounts) SaveSession(ctx context.Context, l accounts.Lease, sealed []byte) error {
+	op := fmt.Sprintf("write session row %s under token %d", l.Account, l.Token)
+	if len(sealed) == 0 {
+		return s.d.fail(ctx, op, errNoSession)
+	}
+	stmt := saveSession + " FOR SHARE)"
+	if s.d.lite {
+		stmt = saveSession + ")"
+	}
+	done := s.d.run(ctx).Exec(stmt, map[string]any{
+		"sealed": sealed, "now": s.d.time(time.Now()),
+		"account": string(l.Account), "token": l.Token, "worker": l.Worker,
+	})
+	if done.Error != nil || done.RowsAffected > 0 {
+		return s.d.fail(ctx, op, done.Error)
+	}
+	var n int64
+	err := s.d.run(ctx).Model(&sessionRow{}).Where("account = ?", string(l.Account)).Count(&n).Error
+	switch {
+	case err != nil:
+	case n == 0:
+		err = accounts.ErrNotFound
+	default:
+		err = accounts.ErrLeaseLost
+	}
+	return s.d.fail(ctx, op, err)
+}

@@ -1,0 +1,28 @@
+// Package db keeps accounts, sealed sessions, leases, peers, outcomes and flood
+// waits in Postgres, or in one SQLite file for development. It implements the
+// small interfaces of packages accounts, peers and jobs and returns their types;
+// nothing of gorm, goose or a driver leaves it, and nobody else imports them.
+//
+//	d, err := db.Open(ctx, "postgres://worker@db.example/switchboard", db.Config{})
+//	err = d.CheckSchema(ctx) // a *SchemaError says what to run
+//	leases := accounts.NewLeases(d.Leases(), …)
+//
+// It promises:
+//   - Both databases behave alike; one suite of tests runs on both. Times come
+//     back in UTC, exact to the microsecond.
+//   - The database's own clock decides about leases. A fencing token grows with
+//     every grant and never starts again. Two workers that claim at the same time
+//     never get the same account.
+//   - Sessions and outcomes are written only under the lease's token.
+//   - An error says what was attempted for whom. It matches ErrUnavailable if the
+//     database cannot be reached, and never contains a password.
+//   - Table sessions is touched by CreateAccount, Session and SaveSession alone, so
+//     that everything else works for a role that may not read it.
+//
+// It does not retry: a write whose answer was lost may have happened, and only
+// the caller knows if a repeat is harmless. It does not cache, it migrates only
+// when told to, and it opens no session: it has no key.
+//
+// SQLite serves one machine: one process, or a few short ones. All statements of
+// a DB share one connection there.
+package db

@@ -1,0 +1,342 @@
+package db
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// numbered returns n names in order.
+func numbered(n int) []accounts.ID {
+	ids := make([]accounts.ID, n)
+	for i := range ids {
+		ids[i] = accounts.ID(fmt.Sprintf("a%03d", i))
+	}
+	return ids
+}
+
+func signUp(t testing.TB, d *DB, workers ...string) {
+	t.Helper()
+	for _, w := range workers {
+		if err := d.Leases().Register(t.Context(), w, time.Hour); err != nil {
+			t.Fatalf("register %s: %v", w, err)
+		}
+	}
+}
+
+// claim returns the tokens of what the worker is granted.
+func claim(t testing.TB, d *DB, worker string, capacity int) map[accounts.ID]int64 {
+	t.Helper()
+	gs, err := d.Leases().Claim(t.Context(), worker, capacity)
+	if err != nil {
+		t.Fatalf("claim for %s: %v", worker, err)
+	}
+	got := map[accounts.ID]int64{}
+	for _, g := range gs {
+		got[g.Account] = g.Token
+	}
+	return got
+}
+
+func expire(t testing.TB, d *DB, worker string) {
+	t.Helper()
+	d.exec(t, "UPDATE workers SET expires_at = ? WHERE id = ?", d.time(time.Now().Add(-time.Second)), worker)
+}
+
+func TestClaimShares(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		addAccounts(t, d, numbered(10)...)
+		if err := d.Accounts().SetStatus(t.Context(), "a004", accounts.Paused, ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := claim(t, d, "stranger", 100); len(got) != 0 {
+			t.Errorf("a worker that is not registered got %v", got)
+		}
+		signUp(t, d, "w1", "w2", "late")
+		expire(t, d, "late")
+		if got := claim(t, d, "late", 100); len(got) != 0 {
+			t.Errorf("a worker that has run out got %v", got)
+		}
+		// 9 active accounts, 2 live workers: 5 each at most.
+		want := map[accounts.ID]int64{"a000": 1, "a001": 1, "a002": 1}
+		if diff := cmp.Diff(want, claim(t, d, "w1", 3)); diff != "" {
+			t.Errorf("with capacity 3 (-want +got):\n%s", diff)
+		}
+		want = map[accounts.ID]int64{"a003": 1, "a005": 1}
+		if diff := cmp.Diff(want, claim(t, d, "w1", 100)); diff != "" {
+			t.Errorf("up to the share (-want +got):\n%s", diff)
+		}
+		if got := claim(t, d, "w1", 100); len(got) != 0 {
+			t.Errorf("beyond the share: %v", got)
+		}
+		if got := claim(t, d, "w1", 1); len(got) != 0 {
+			t.Errorf("with less capacity than it holds: %v", got)
+		}
+		if got := claim(t, d, "w2", 100); len(got) != 4 {
+			t.Errorf("the second worker got %v, want the other 4", got)
+		}
+	})
+}
+
+func TestTokensGrow(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		ls := d.Leases()
+		addAccounts(t, d, "alice")
+		want := func(what, worker string, token int64) {
+			t.Helper()
+			signUp(t, d, worker)
+			if got := claim(t, d, worker, 1)["alice"]; got != token {
+				t.Errorf("%s: token %d, want %d", what, got, token)
+			}
+		}
+		want("first", "w1", 1)
+		want("again while held", "w1", 0)
+		if err := ls.Release(t.Context(), "w1", current(t, d, "alice")); err != nil {
+			t.Fatal(err)
+		}
+		want("after release", "w1", 2)
+		if err := ls.Release(t.Context(), "w2", append(current(t, d, "alice"), accounts.Grant{Account: "nobody", Token: 1})); err != nil {
+			t.Fatal(err)
+		}
+		want("after the release of somebody else", "w1", 0)
+		if err := ls.Unregister(t.Context(), "w1"); err != nil {
+			t.Fatal(err)
+		}
+		want("after unregister", "w2", 3)
+		expire(t, d, "w2")
+		want("after expiry", "w3", 4)
+		if err := ls.Unregister(t.Context(), "w2"); err != nil {
+			t.Errorf("unregister an expired worker: %v", err)
+		}
+		want("after the predecessor left", "w3", 0)
+		d.exec(t, "DELETE FROM workers WHERE id = 'w3'")
+		want("after its row is gone", "w4", 5)
+	})
+}
+
+func TestRenew(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		ls := d.Leases()
+		left := func(worker string) time.Duration {
+			var at stamp
+			err := d.pool.QueryRow("SELECT expires_at FROM workers WHERE id = '" + worker + "'").Scan(&at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return time.Until(at.Time)
+		}
+		within := func(what string, got, want time.Duration) {
+			t.Helper()
+			if got > want+5*time.Second || got < want-time.Minute {
+				t.Errorf("%s: %v left, want %v", what, got, want)
+			}
+		}
+		wantErr(t, "unknown", ls.Renew(t.Context(), "w", time.Hour), accounts.ErrLeaseLost)
+		signUp(t, d, "w", "w2")
+		within("registered", left("w"), time.Hour)
+		if err := ls.Renew(t.Context(), "w", 2*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		within("renewed", left("w"), 2*time.Hour)
+		within("another worker", left("w2"), time.Hour)
+		if err := ls.Register(t.Context(), "short", 0); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, "run out", ls.Renew(t.Context(), "short", time.Hour), accounts.ErrLeaseLost)
+		if err := ls.Unregister(t.Context(), "w2"); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, "unregistered", ls.Renew(t.Context(), "w2", time.Hour), accounts.ErrLeaseLost)
+		if err := ls.Unregister(t.Context(), "w2"); err != nil {
+			t.Errorf("unregister twice: %v", err)
+		}
+	})
+}
+
+func TestParked(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		addAccounts(t, d, numbered(4)...)
+		signUp(t, d, "w1")
+		claim(t, d, "w1", 100)
+		for id, st := range map[accounts.ID]accounts.Status{"a001": accounts.Paused, "a003": accounts.Banned} {
+			if err := d.Accounts().SetStatus(t.Context(), id, st, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		parked := func(worker string) []accounts.ID {
+			ids, err := d.Leases().Parked(t.Context(), worker)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		if got, want := parked("w1"), []accounts.ID{"a001", "a003"}; !slices.Equal(got, want) {
+			t.Errorf("parked %v, want %v", got, want)
+		}
+		if got := parked("w2"); len(got) != 0 {
+			t.Errorf("parked of another worker: %v", got)
+		}
+		if err := d.Leases().Release(t.Context(), "w1", current(t, d, parked("w1")...)); err != nil {
+			t.Fatal(err)
+		}
+		if got := parked("w1"); len(got) != 0 {
+			t.Errorf("parked after release: %v", got)
+		}
+		if got := claim(t, d, "w1", 100); len(got) != 0 {
+			t.Errorf("accounts that are not active were granted: %v", got)
+		}
+		if err := d.Accounts().SetStatus(t.Context(), "a001", accounts.Active, ""); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[accounts.ID]int64{"a001": 2}, claim(t, d, "w1", 100)); diff != "" {
+			t.Errorf("active again (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Workers that claim at the same time never get the same account, and together
+// get all of them.
+func TestClaimConcurrently(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		const workers, n = 8, 500
+		addAccounts(t, d, numbered(n)...)
+		var names []string
+		for i := range workers {
+			names = append(names, fmt.Sprintf("w%d", i))
+		}
+		signUp(t, d, names...)
+		var mu sync.Mutex
+		holder := map[accounts.ID]string{}
+		var wg sync.WaitGroup
+		for _, w := range names {
+			wg.Go(func() {
+				held := 0
+				for capacity := 8; ; capacity += 8 { // small bites: many races
+					got := claim(t, d, w, capacity)
+					held += len(got)
+					mu.Lock()
+					for id, token := range got {
+						if other := holder[id]; other != "" || token != 1 {
+							t.Errorf("%s went to %s with token %d and to %s", id, w, token, other)
+						}
+						holder[id] = w
+					}
+					all := len(holder) == n
+					mu.Unlock()
+					if all || held >= n/workers+1 || t.Failed() {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if len(holder) != n {
+			t.Errorf("%d accounts are held, want %d", len(holder), n)
+		}
+		for id, w := range holder {
+			if n := d.count(t, "SELECT count(*) FROM leases WHERE account = ? AND worker = ?", string(id), w); n != 1 {
+				t.Errorf("the lease of %s is not of %s", id, w)
+			}
+		}
+	})
+}
+
+// Workers run out, renew, claim and leave at random: whoever renewed after a
+// grant still has what it was granted.
+func TestLeaseChurn(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		ls := d.Leases()
+		addAccounts(t, d, numbered(40)...)
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				for life := range 12 {
+					w := fmt.Sprintf("w%d#%d", i, life)
+					if err := ls.Register(t.Context(), w, 15*time.Millisecond); err != nil {
+						t.Error(err)
+						return
+					}
+					got := claim(t, d, w, 20)
+					if ls.Renew(t.Context(), w, time.Hour) == nil {
+						// Alive for an hour from here: nobody else may have them.
+						for id, token := range got {
+							n := d.count(t, "SELECT count(*) FROM leases WHERE account = ? AND worker = ? AND token = ?", string(id), w, token)
+							if n != 1 {
+								t.Errorf("%s lost %s, token %d, while alive", w, id, token)
+							}
+						}
+					}
+					switch life % 3 {
+					case 0:
+						if err := ls.Unregister(t.Context(), w); err != nil {
+							t.Error(err)
+						}
+					case 1:
+						expire(t, d, w)
+					case 2:
+						for id, token := range got {
+							if err := ls.Release(t.Context(), w, []accounts.Grant{{Account: id, Token: token}}); err != nil {
+								t.Error(err)
+							}
+						}
+						expire(t, d, w)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// current is the latest grant of each account.
+func current(t *testing.T, d *DB, ids ...accounts.ID) (grants []accounts.Grant) {
+	t.Helper()
+	for _, id := range ids {
+		var g accounts.Grant
+		if err := d.gorm.Raw("SELECT account, token FROM leases WHERE account = ?", string(id)).Scan(&g).Error; err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, g)
+	}
+	return grants
+}
+
+func TestHeldAndOldRelease(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		addAccounts(t, d, "alice", "bob")
+		ls := d.Leases()
+		if err := ls.Register(t.Context(), "w1", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		first, err := ls.Claim(t.Context(), "w1", 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err := ls.Held(t.Context(), "w1"); err != nil || !slices.Equal(held, first) {
+			t.Errorf("holds %v (%v), was granted %v", held, err, first)
+		}
+		if held, err := ls.Held(t.Context(), "w2"); err != nil || len(held) != 0 {
+			t.Errorf("another worker holds %v (%v)", held, err)
+		}
+		if err := ls.Release(t.Context(), "w1", first[:1]); err != nil {
+			t.Fatal(err)
+		}
+		again, err := ls.Claim(t.Context(), "w1", 2)
+		if err != nil || len(again) != 1 || again[0].Token <= first[0].Token {
+			t.Fatalf("claimed %v (%v) after %v", again, err, first[0])
+		}
+		// A release that comes late does not hit the new grant.
+		if err := ls.Release(t.Context(), "w1", first[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if held, err := ls.Held(t.Context(), "w1"); err != nil || len(held) != 2 {
+			t.Errorf("holds %v (%v) after a release under the old token, want both", held, err)
+		}
+	})
+}
