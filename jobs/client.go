@@ -1,0 +1,276 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+// Client puts jobs on accounts' lines and learns what became of them. It needs
+// Redis alone and is safe for concurrent use.
+type Client struct {
+	rdb   redis.UniversalClient // immutable, as is tasks
+	tasks *asynq.Client
+	waits *waits
+}
+
+// NewClient returns a client over rdb, which stays the caller's.
+func NewClient(rdb redis.UniversalClient) *Client {
+	return &Client{
+		rdb:   rdb,
+		tasks: asynq.NewClientFromRedisClient(&wakeClient{UniversalClient: rdb}),
+		waits: newWaits(rdb),
+	}
+}
+
+// Close ends the client's subscription, and with it every Wait (ErrClosed). It
+// does not close the Redis client.
+func (c *Client) Close() { c.waits.close() }
+
+// Payload is what a job does: Send or Resolve.
+type Payload interface{ fill(e *Envelope) }
+
+func (s Send) fill(e *Envelope)    { e.Send = &s }
+func (r Resolve) fill(e *Envelope) { e.Resolve = &r }
+
+// Job is what Enqueue says of a job.
+type Job struct {
+	ID      string      `json:"id"`
+	Account accounts.ID `json:"account"`
+	Kind    Kind        `json:"kind"`
+	// Existing says that the idempotency key had been used: this is the first job.
+	Existing bool `json:"existing,omitempty"`
+}
+
+// Option changes one enqueue.
+type Option func(e *Envelope, at *time.Time)
+
+// IdempotencyKey makes a repeated enqueue return the first job.
+func IdempotencyKey(key string) Option {
+	return func(e *Envelope, _ *time.Time) { e.IdempotencyKey = key }
+}
+
+// OrderKey sets the envelope's order_key. This version carries it along: an
+// account's jobs run one after the other whatever their keys.
+func OrderKey(key string) Option {
+	return func(e *Envelope, _ *time.Time) { e.OrderKey = &key }
+}
+
+// Trace is carried along for the producer's own tracing.
+func Trace(id string) Option {
+	return func(e *Envelope, _ *time.Time) { e.Trace = id }
+}
+
+// At is the earliest time for the job, rounded up to a whole second.
+func At(t time.Time) Option {
+	return func(_ *Envelope, at *time.Time) { *at = t }
+}
+
+// Enqueue puts a job on the account's line and wakes the worker that serves it,
+// in one round trip. The error is a *FieldError if the job is not valid,
+// ErrConflict if its idempotency key belongs to a different job, and
+// ErrUnavailable if Redis cannot be reached.
+func (c *Client) Enqueue(ctx context.Context, account accounts.ID, p Payload, opts ...Option) (Job, error) {
+	e := Envelope{Account: account}
+	if p != nil {
+		p.fill(&e)
+	}
+	return c.EnqueueEnvelope(ctx, e, opts...)
+}
+
+// EnqueueEnvelope is Enqueue for a job that was read as JSON. A missing version
+// means the one that this package writes.
+func (c *Client) EnqueueEnvelope(ctx context.Context, e Envelope, opts ...Option) (Job, error) {
+	n, err := prepare(e, opts)
+	if err != nil {
+		return Job{}, err
+	}
+	// A second try is for a first job that finishes between our enqueue, which
+	// found its task, and our look at it.
+	for range 3 {
+		job, err := c.put(ctx, n)
+		if !errors.Is(err, ErrNotFound) {
+			return job, err
+		}
+	}
+	return Job{}, fmt.Errorf("enqueue job %s: its task comes and goes", n.id)
+}
+
+// entry is a valid job on its way to Redis.
+type entry struct {
+	id       string
+	envelope Envelope
+	payload  []byte
+	enqueued string
+	at       time.Time // zero: at once
+}
+
+func (n *entry) job(existing bool) Job {
+	return Job{ID: n.id, Account: n.envelope.Account, Kind: n.envelope.Kind(), Existing: existing}
+}
+
+// prepare validates a job and names it. It does no I/O.
+func prepare(e Envelope, opts []Option) (*entry, error) {
+	var at time.Time
+	for _, o := range opts {
+		o(&e, &at)
+	}
+	if e.V == 0 {
+		e.V = Version
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode job: %w", err)
+	}
+	if len(payload) > MaxBytes {
+		return nil, invalid("", "the job has %d bytes; at most %d are allowed", len(payload), MaxBytes)
+	}
+	n := &entry{envelope: e, payload: payload, enqueued: time.Now().UTC().Format(time.RFC3339Nano)}
+	if !at.IsZero() {
+		n.at = ceilSecond(at)
+	}
+	if e.IdempotencyKey != "" {
+		n.id = KeyID(e.Account, e.IdempotencyKey)
+	} else {
+		n.id = newID()
+	}
+	return n, nil
+}
+
+// ceilSecond rounds up: asynq cuts fractions off and would start too early.
+func ceilSecond(t time.Time) time.Time {
+	if cut := t.Truncate(time.Second); !cut.Equal(t) {
+		return cut.Add(time.Second)
+	}
+	return t
+}
+
+// put writes the task. ErrNotFound says that a task with the same id was there
+// and is gone again, without an outcome.
+func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
+	tr := &transfer{}
+	if n.envelope.IdempotencyKey != "" {
+		tr.resultKey = ResultKey(n.id)
+	}
+	opts := []asynq.Option{
+		asynq.TaskID(n.id),
+		asynq.Queue(Queue(n.envelope.Account)),
+		asynq.MaxRetry(math.MaxInt32), // attempts are the handler's to count
+	}
+	if !n.at.IsZero() {
+		opts = append(opts, asynq.ProcessAt(n.at))
+	}
+	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, map[string]string{headerEnqueued: n.enqueued})
+	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
+	switch {
+	case errors.Is(err, asynq.ErrTaskIDConflict):
+		return c.first(ctx, n)
+	case err != nil && tr.err != nil:
+		return Job{}, unavailable("enqueue job "+n.id, tr.err)
+	case err != nil:
+		return Job{}, fmt.Errorf("enqueue job %s: %w", n.id, err)
+	case tr.outcome != nil:
+		return c.answered(ctx, n, tr.outcome)
+	}
+	return n.job(false), nil
+}
+
+// first answers with the job that has the id already.
+func (c *Client) first(ctx context.Context, n *entry) (Job, error) {
+	raw, err := c.rdb.HGet(ctx, taskKey(Queue(n.envelope.Account), n.id), "msg").Bytes()
+	if errors.Is(err, redis.Nil) {
+		r, err := c.outcome(ctx, n.id)
+		if err != nil {
+			return Job{}, err
+		}
+		return n.same(r)
+	}
+	if err != nil {
+		return Job{}, unavailable("look at job "+n.id, err)
+	}
+	m, err := decodeMessage(raw)
+	if err != nil {
+		return Job{}, fmt.Errorf("job %s: %w: %w", n.id, ErrConflict, err)
+	}
+	if m.Type != string(n.envelope.Kind()) || !samePayload(m.Payload, n.payload) {
+		return Job{}, fmt.Errorf("job %s: %w", n.id, ErrConflict)
+	}
+	// Our own, if the answer to a first try was lost and go-redis tried again.
+	return n.job(m.Headers[headerEnqueued] != n.enqueued), nil
+}
+
+// answered takes the new task back: the first job has its outcome. A worker that
+// was faster finds the outcome in its ledger and does not run it.
+func (c *Client) answered(ctx context.Context, n *entry, outcome []byte) (Job, error) {
+	var r Result
+	if err := json.Unmarshal(outcome, &r); err != nil {
+		return Job{}, fmt.Errorf("read outcome of job %s: %w", n.id, err)
+	}
+	q := Queue(n.envelope.Account)
+	keys := []string{taskKey(q, n.id), pendingKey(q), scheduledKey(q)}
+	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id).Err(); err != nil {
+		return Job{}, unavailable("enqueue job "+n.id, err)
+	}
+	return n.same(r)
+}
+
+// same compares with a job of which only the outcome is left, and so its kind.
+func (n *entry) same(r Result) (Job, error) {
+	if r.Kind != n.envelope.Kind() {
+		return Job{}, fmt.Errorf("job %s: %w", n.id, ErrConflict)
+	}
+	return n.job(true), nil
+}
+
+// samePayload compares two payloads for what they ask; traces differ.
+func samePayload(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	var ea, eb Envelope
+	if json.Unmarshal(a, &ea) != nil || json.Unmarshal(b, &eb) != nil {
+		return false
+	}
+	ea.Trace, eb.Trace = "", ""
+	ja, erra := json.Marshal(ea)
+	jb, errb := json.Marshal(eb)
+	return erra == nil && errb == nil && bytes.Equal(ja, jb)
+}
+
+// outcome reads what a worker published; ErrNotFound if nothing is kept.
+func (c *Client) outcome(ctx context.Context, id string) (Result, error) {
+	b, err := c.rdb.Get(ctx, ResultKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return Result{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return Result{}, unavailable("read outcome of job "+id, err)
+	}
+	var r Result
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Result{}, fmt.Errorf("read outcome of job %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// unavailable says what was tried, and matches ErrUnavailable if Redis could not
+// be reached.
+func unavailable(op string, err error) error {
+	if link.Down(err) {
+		return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}

@@ -1,0 +1,270 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+const (
+	// maxWait is how long a dequeue waits for work. asynq counts its own lease of
+	// the task from before the dequeue, so that it must not wait long.
+	maxWait = time.Second
+	// maxDequeue is how old a dequeue may be when its task is handed out: asynq's
+	// heartbeat has to prolong that lease before its 30 seconds are over.
+	maxDequeue = 15 * time.Second
+	// leasePoll is how soon a wait notices that a lease was ended early.
+	leasePoll = time.Second
+)
+
+// client is the Redis client under the asynq.Server. It takes dequeues, acks and
+// prolongations of task leases aside; the rest passes.
+type client struct {
+	redis.UniversalClient
+	d *Dispatcher
+}
+
+// script is one of asynq's, by hash or by source.
+type script func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
+
+// EvalSha runs a script that the server should have seen.
+func (c *client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return c.eval(ctx, keys, args, func(ctx context.Context, to redis.Scripter, keys []string, args ...any) *redis.Cmd {
+		return to.EvalSha(ctx, sha, keys, args...)
+	})
+}
+
+// Eval runs a script that the server has not seen.
+func (c *client) Eval(ctx context.Context, src string, keys []string, args ...any) *redis.Cmd {
+	return c.eval(ctx, keys, args, func(ctx context.Context, to redis.Scripter, keys []string, args ...any) *redis.Cmd {
+		return to.Eval(ctx, src, keys, args...)
+	})
+}
+
+func (c *client) eval(ctx context.Context, keys []string, args []any, run script) *redis.Cmd {
+	if isDequeue(keys, args) {
+		return c.d.dequeue(ctx, args, run)
+	}
+	if a, ok := asAck(keys, args); ok {
+		return c.d.acknowledge(ctx, a, keys, args, run)
+	}
+	if err := c.d.health.err(); err != nil && len(keys) > 0 && strings.HasPrefix(keys[0], "asynq:servers:") {
+		// asynq writes this before it prolongs its leases, which must not wait.
+		return redis.NewCmdResult(nil, err)
+	}
+	return run(ctx, c.UniversalClient, keys, args...)
+}
+
+// ZAdd is asynq announcing its server; see eval.
+func (c *client) ZAdd(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
+	if err := c.d.health.err(); err != nil {
+		return redis.NewIntResult(0, err)
+	}
+	return c.UniversalClient.ZAdd(ctx, key, members...)
+}
+
+// ZAddXX is asynq prolonging its leases of tasks. Here they only inform asynq's
+// tools: the right to a task is the account's lease. So it always succeeds, and a
+// handler is not cancelled because Redis was away.
+func (c *client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
+	if c.d.health.err() == nil {
+		c.d.health.failed(c.UniversalClient.ZAddXX(ctx, key, members...).Err())
+	}
+	return redis.NewIntResult(0, nil)
+}
+
+// dequeue waits for an account's turn and runs asynq's script on its keys. With
+// the task it learns what is left of the line, what is active, and whether there
+// are cancelled jobs. It answers redis.Nil if there was nothing for maxWait.
+func (d *Dispatcher) dequeue(ctx context.Context, args []any, run script) *redis.Cmd {
+	began := time.Now()
+	until := began.Add(maxWait)
+	expiry, ok := args[0].(int64)
+	if !ok {
+		return redis.NewCmdResult(nil, errors.New("dispatch: asynq's dequeue has changed"))
+	}
+	for {
+		if !d.awaitRedis(until) {
+			return redis.NewCmdResult(nil, redis.Nil)
+		}
+		a, lease := d.roster.next(until)
+		if a == nil {
+			return redis.NewCmdResult(nil, redis.Nil)
+		}
+		k := queueKeys(a.queue)
+		p := d.rdb.Pipeline()
+		task := run(ctx, p, []string{k.pending, k.paused, k.active, k.lease}, expiry+int64(time.Since(began)/time.Second), k.task)
+		pending := p.LLen(ctx, k.pending)
+		active := p.LLen(ctx, k.active)
+		marks := p.SCard(ctx, jobs.CancelledKey(a.id))
+		_, _ = p.Exec(ctx) // every command has its own error
+		err := task.Err()
+		none := errors.Is(err, redis.Nil)
+		if err == nil || none {
+			err = cmp.Or(pending.Err(), active.Err(), marks.Err())
+		}
+		switch {
+		case link.NoScript(err):
+			d.roster.repeat(a)
+			return task // asynq sends the source
+		case err != nil:
+			d.health.failed(err)
+			d.roster.failed(a)
+			d.log.Debug("dequeue failed", "account", a.id, "error", err)
+			continue
+		case none:
+			d.roster.empty(a, active.Val())
+			continue
+		}
+		id, err := d.taskID(task)
+		if err != nil {
+			d.log.Error("task cannot be read", "account", a.id, "error", err)
+			d.roster.failed(a)
+			return task
+		}
+		if !lease.Valid() || time.Since(began) > maxDequeue {
+			d.roster.failed(a) // it stays active until it is claimed
+			continue
+		}
+		d.roster.landed(a, newFlight(a, lease, id, marks.Val()), pending.Val(), active.Val())
+		return task
+	}
+}
+
+// awaitRedis waits for Redis, at most until the given time.
+func (d *Dispatcher) awaitRedis(until time.Time) bool {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	select {
+	case <-d.health.answers():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+func (d *Dispatcher) taskID(task *redis.Cmd) (string, error) {
+	msg, err := task.Text()
+	if err != nil {
+		return "", err
+	}
+	id, _, err := taskOf([]byte(msg))
+	return id, err
+}
+
+// acknowledge sends asynq's ack once the handler has returned, and as often as it
+// takes, while the account's lease is valid. Otherwise the ack is dropped: the
+// task is the next owner's. asynq is told that all went well in both cases.
+func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args []any, run script) *redis.Cmd {
+	done := redis.NewCmdResult("OK", nil)
+	f := d.roster.ackBegins(flightKey{a.queue, a.id})
+	if f == nil {
+		return done
+	}
+	if !d.await(f.lease, f.returned) {
+		d.dropped(f, "its handler did not return in time")
+		return done
+	}
+	herr, started := d.roster.outcome(f)
+	if errors.Is(herr, accounts.ErrLeaseLost) {
+		d.dropped(f, "its handler lost the lease")
+		return done
+	}
+	var retryAt time.Time
+	if a.kind == ackArchive && started && !errors.Is(herr, asynq.SkipRetry) {
+		var err error
+		if keys, args, err = asRetry(a, keys, args, herr); err != nil {
+			d.log.Error("task cannot be read", "account", f.acct.id, "job_id", a.id, "error", err)
+		} else {
+			a.kind = ackRetry
+			run = runRetry
+		}
+	}
+	if a.kind == ackRetry {
+		if sec, ok := args[2].(int64); ok {
+			retryAt = time.Unix(sec, 0)
+		}
+	}
+	cmd, sent := d.send(context.WithoutCancel(ctx), a, f, keys, args, run)
+	if sent && link.NoScript(cmd.Err()) {
+		return cmd // asynq sends the source; the flight is as before
+	}
+	if !sent {
+		d.dropped(f, "the account's lease has ended")
+		return done
+	}
+	d.roster.ackEnds(f, true, retryAt)
+	return done
+}
+
+func (d *Dispatcher) dropped(f *flight, why string) {
+	d.log.Info("job left to the account's next owner", "account", f.acct.id, "job_id", f.key.id, "reason", why)
+	d.roster.ackEnds(f, false, time.Time{})
+}
+
+// send repeats an ack until Redis has taken it or the account's lease has ended.
+// asynq's own repetition uses a context that is over, and ends with its lease.
+func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, args []any, run script) (cmd *redis.Cmd, sent bool) {
+	warned := false
+	for wait := link.MinPause; f.lease.Valid(); wait = min(2*wait, link.MaxPause) {
+		if f.marks > 0 && (a.kind == ackDone || a.kind == ackComplete) {
+			// The job has its outcome; a mark that it was cancelled has done its duty.
+			p := d.rdb.Pipeline()
+			cmd = run(ctx, p, keys, args...)
+			p.SRem(ctx, jobs.CancelledKey(f.acct.id), a.id)
+			_, _ = p.Exec(ctx)
+		} else {
+			cmd = run(ctx, d.rdb, keys, args...)
+		}
+		err := cmd.Err()
+		switch {
+		case err == nil, link.NoScript(err):
+			return cmd, true
+		case redis.HasErrorPrefix(err, "NOT FOUND"):
+			return cmd, true // an earlier try arrived, only its answer was lost
+		}
+		d.health.failed(err)
+		if !link.Down(err) && !warned {
+			warned = true
+			d.log.Warn("job not acknowledged; trying again", "account", f.acct.id, "job_id", a.id, "error", err)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-d.gaveUp:
+			t.Stop()
+			return nil, false
+		}
+		if !d.await(f.lease, d.health.answers()) {
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// await waits for ch, and reports false if the lease ended or the dispatcher gave
+// up before.
+func (d *Dispatcher) await(lease accounts.Lease, ch <-chan struct{}) bool {
+	for lease.Valid() {
+		t := time.NewTimer(min(lease.Remaining(), leasePoll))
+		select {
+		case <-ch:
+			t.Stop()
+			return lease.Valid()
+		case <-d.gaveUp:
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+	}
+	return false
+}

@@ -1,0 +1,210 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+// Config tunes a Dispatcher. The zero Config is usable.
+type Config struct {
+	Concurrency        int           // jobs at once on this worker; default 100
+	AccountConcurrency int           // jobs at once of one account; default 1, which keeps their order
+	SweepEvery         time.Duration // between looks at every account held; default 30s
+	DrainTimeout       time.Duration // for jobs in flight when Run ends; default 20s
+	StopGrace          time.Duration // for handlers to return once they are cancelled; default 5s
+}
+
+func (c Config) withDefaults() Config {
+	c.Concurrency = cmp.Or(c.Concurrency, 100)
+	c.AccountConcurrency = cmp.Or(c.AccountConcurrency, 1)
+	c.SweepEvery = cmp.Or(c.SweepEvery, 30*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
+	c.StopGrace = cmp.Or(c.StopGrace, 5*time.Second)
+	return c
+}
+
+// virtualQueue is the only queue the asynq.Server knows. Nothing is ever in it,
+// and asynq does not register it in asynq:queues.
+const virtualQueue = "switchboard-dispatch"
+
+// Dispatcher serves the accounts it was told to.
+type Dispatcher struct {
+	rdb     redis.UniversalClient // immutable, as is all to gaveUp
+	channel string                // where producers wake this process
+	cfg     Config
+	log     *slog.Logger
+	roster  *roster
+	health  *health
+	gaveUp  chan struct{} // closed when handlers did not return in time
+
+	ran atomic.Bool
+}
+
+var _ accounts.Holder = (*Dispatcher)(nil)
+
+// New returns a dispatcher of the worker with the given name. Processes may share
+// a name.
+func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger) *Dispatcher {
+	cfg = cfg.withDefaults()
+	r := newRoster(cfg.Concurrency, cfg.AccountConcurrency)
+	return &Dispatcher{
+		rdb:     rdb,
+		channel: jobs.WakeChannel(worker + "#" + rand.Text()[:10]),
+		cfg:     cfg,
+		log:     log,
+		roster:  r,
+		health:  newHealth(log, r.kickKeeper),
+		gaveUp:  make(chan struct{}),
+	}
+}
+
+// Run serves until ctx is done. Then it starts no more jobs, waits DrainTimeout
+// for those in flight, cancels them, and returns nil when the last handler has
+// returned; an error if one does not within StopGrace. It can be called once.
+func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
+	if !d.ran.CompareAndSwap(false, true) {
+		return errors.New("dispatch: Run was called before")
+	}
+	base := context.WithoutCancel(ctx)
+	srv := asynq.NewServerFromRedisClient(&client{UniversalClient: d.rdb, d: d}, asynq.Config{
+		Concurrency:       d.cfg.Concurrency,
+		Queues:            map[string]int{virtualQueue: 1},
+		TaskCheckInterval: time.Millisecond, // after a dequeue that has waited in vain
+		ShutdownTimeout:   d.cfg.DrainTimeout,
+		RetryDelayFunc:    func(n int, err error, _ *asynq.Task) time.Duration { return retryDelay(n, err) },
+		IsFailure:         isFailure,
+		BaseContext:       func() context.Context { return base },
+		Logger:            asynqLog{log: d.log, health: d.health},
+		// The virtual queue has nothing to forward or to clean: see sweep.
+		DelayedTaskCheckInterval: time.Hour,
+		JanitorInterval:          time.Hour,
+	})
+
+	// The keeper and the subscription outlive ctx: acks in flight need them.
+	inner, cancel := context.WithCancel(base)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { d.keep(inner) })
+	wg.Go(func() { d.listen(inner) })
+	if err := srv.Start(asynq.HandlerFunc(d.handler(h))); err != nil {
+		cancel()
+		wg.Wait()
+		return fmt.Errorf("start dispatch: %w", err)
+	}
+
+	<-ctx.Done()
+	d.roster.stop()
+	giveUp := time.AfterFunc(d.cfg.DrainTimeout+d.cfg.StopGrace, func() { close(d.gaveUp) })
+	srv.Shutdown()
+	giveUp.Stop()
+	cancel()
+	wg.Wait()
+	rctx, rcancel := context.WithTimeout(base, d.cfg.StopGrace)
+	defer rcancel()
+	d.disown(rctx, d.roster.held())
+	if n := d.roster.stats().InFlight; n > 0 {
+		return fmt.Errorf("dispatch: %d handlers did not return %v after they were cancelled", n, d.cfg.StopGrace)
+	}
+	return nil
+}
+
+// Gain tells of new leases. It does not block; their accounts are served once
+// their keys in Redis are taken over.
+func (d *Dispatcher) Gain(ls []accounts.Lease) { d.roster.gain(ls) }
+
+// Drop ends the use of an account: it takes no more jobs and waits for those in
+// flight until ctx is done. Handlers are not cancelled: they know the lease.
+func (d *Dispatcher) Drop(ctx context.Context, id accounts.ID) {
+	idle, ok := d.roster.leave(id)
+	if !ok {
+		return
+	}
+	d.disown(ctx, []accounts.ID{id}) // first, so that it need not hurry
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		d.log.Warn("account dropped with jobs in flight", "account", id)
+	}
+	d.roster.left(id)
+}
+
+// disown removes owner keys that are still ours, so that producers do not wake a
+// worker that does not serve them. A new owner overwrites them anyway.
+func (d *Dispatcher) disown(ctx context.Context, ids []accounts.ID) {
+	if len(ids) == 0 || d.health.err() != nil {
+		return
+	}
+	err := d.pipelined(ctx, []*redis.Script{disownScript}, func(p redis.Pipeliner) {
+		for _, id := range ids {
+			disownScript.EvalSha(ctx, p, []string{jobs.OwnerKey(id)}, d.channel)
+		}
+	})
+	if err != nil {
+		d.log.Debug("owner keys not removed", "accounts", len(ids), "error", err)
+	}
+}
+
+// Cancelled tells whether a job that is being handled was cancelled by its
+// producer before it was begun. It asks Redis only if the account had cancelled
+// jobs then. The mark goes with the job's acknowledgement.
+func (d *Dispatcher) Cancelled(ctx context.Context, id accounts.ID, job string) (bool, error) {
+	if !d.roster.marked(id, job) {
+		return false, nil
+	}
+	yes, err := d.rdb.SIsMember(ctx, jobs.CancelledKey(id), job).Result()
+	if err != nil {
+		return false, fmt.Errorf("ask whether job %s is cancelled: %w", job, err)
+	}
+	return yes, nil
+}
+
+// Stats is what a Dispatcher is doing.
+type Stats struct {
+	Accounts int // served or about to be
+	Ready    int // accounts with work, waiting for their turn
+	InFlight int // jobs between dequeue and acknowledgement
+	// RedisErr is why Redis cannot be reached, since RedisSince; nil while it can.
+	RedisErr   error
+	RedisSince time.Time
+}
+
+// Stats returns current figures.
+func (d *Dispatcher) Stats() Stats {
+	s := d.roster.stats()
+	s.RedisSince, s.RedisErr = d.health.state()
+	return s
+}
+
+// listen turns wakes into ready accounts until ctx is done.
+func (d *Dispatcher) listen(ctx context.Context) {
+	l := link.NewListener(d.rdb,
+		// What was published before this, at first or while the connection was
+		// lost, is found by looking.
+		func(string) { d.roster.sweep(true) },
+		func(_, payload string) {
+			w, err := jobs.ParseWake(payload)
+			if err != nil {
+				d.log.Warn("wake not understood", "error", err)
+				return
+			}
+			d.roster.wake(w.Account, w.Due)
+		},
+		d.health.failed,
+	)
+	l.Subscribe(ctx, d.channel)
+	l.Run(ctx)
+}

@@ -1,0 +1,27 @@
+// Package dispatch runs the jobs of the accounts that a worker holds: many asynq
+// queues, one per account, under a single asynq.Server.
+//
+// asynq polls a fixed set of queues. The Server here is given one virtual queue
+// and a Redis client of ours: its dequeue waits until a leased account has work
+// and a free slot, and then runs on that account's keys. Nothing polls; producers
+// wake the owner, and a slow sweep finds what nobody told.
+//
+// It promises:
+//
+//   - A job is run only while the account's lease is valid, and never by two
+//     handlers at once: a slot is free again when the handler has returned and
+//     the acknowledgement is in Redis, not before.
+//   - Accounts with work take turns; within an account jobs start in the order
+//     of its line. A new owner puts what the old one had begun back at the head.
+//   - An acknowledgement survives an outage of Redis for as long as the account's
+//     lease lasts. Once the lease has ended it is not sent: the task belongs to
+//     the next owner.
+//   - An error becomes a schedule in one place, see jobs.RetryError. A job that
+//     may not be retried any more is not archived: its handler decides.
+//
+// It delivers at least once: a job can be run again after a crash, and its
+// handler has to look for an outcome first. It keeps no outcomes, knows nothing
+// of Telegram, and does not hold leases: package accounts tells it with Gain and
+// Drop. No other asynq.Server may serve the same queues: what is active there
+// and not ours would be taken for the remains of a crash.
+package dispatch

@@ -1,0 +1,275 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+const (
+	visitBatch = 200             // accounts in one round trip
+	steady     = 5 * time.Second // Redis is well if it has answered for so long
+)
+
+// keep takes lines over, looks after scheduled and retried jobs, sweeps, and
+// finds out when Redis is back, until ctx is done.
+func (d *Dispatcher) keep(ctx context.Context) {
+	sweep := time.NewTicker(d.cfg.SweepEvery)
+	defer sweep.Stop()
+	pause := link.MinPause
+	for ctx.Err() == nil {
+		if since, err := d.health.state(); err != nil {
+			if !d.probe(ctx, &pause) {
+				return
+			}
+			d.roster.sweep(true)
+		} else if time.Since(since) > steady {
+			pause = link.MinPause
+		}
+		vs, next := d.roster.takeVisits(time.Now(), visitBatch)
+		if len(vs) > 0 {
+			d.visit(ctx, vs)
+			// Even a keeper that always has work sweeps.
+			select {
+			case <-sweep.C:
+				d.sweep()
+			default:
+			}
+			continue
+		}
+		due := time.NewTimer(time.Until(next))
+		if next.IsZero() {
+			due.Stop()
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.roster.work:
+		case <-due.C:
+		case <-sweep.C:
+			d.sweep()
+		}
+		due.Stop()
+	}
+}
+
+func (d *Dispatcher) sweep() {
+	for _, lost := range d.roster.giveUpLost(time.Now()) {
+		d.log.Warn("job was never acknowledged; it will be run again", "account", lost.account, "job_id", lost.job)
+	}
+	d.roster.sweep(false)
+}
+
+// probe asks Redis until it answers; false if ctx is done first. The pause grows
+// over several probes: a part of Redis may fail while another answers.
+func (d *Dispatcher) probe(ctx context.Context, pause *time.Duration) bool {
+	for link.Pause(ctx, *pause) {
+		*pause = min(2**pause, link.MaxPause)
+		if err := d.rdb.Ping(ctx).Err(); !link.Down(err) && ctx.Err() == nil {
+			d.health.back()
+			return true
+		}
+	}
+	return false
+}
+
+// visit is one look of the keeper at one account.
+type visit struct {
+	acct  *account
+	lease accounts.Lease
+	claim uint64   // not 0: take the keys over first; numbers grow
+	keep  []string // jobs in flight: they stay active
+	pulls uint64   // when the visit began
+	known int      // jobs in flight then
+}
+
+// looked is what lookScript found.
+type looked struct {
+	pending, active int64
+	paused, mine    bool
+	due             time.Time
+}
+
+// visit claims and looks in one round trip.
+func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
+	now := time.Now()
+	claims := make([]*redis.Cmd, len(vs))
+	looks := make([]*redis.Cmd, len(vs))
+	err := d.pipelined(ctx, []*redis.Script{claimScript, lookScript}, func(p redis.Pipeliner) {
+		for i, v := range vs {
+			k := queueKeys(v.acct.queue)
+			owner := jobs.OwnerKey(v.acct.id)
+			if v.claim > 0 {
+				args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano()}
+				for _, id := range v.keep {
+					args = append(args, id)
+				}
+				claims[i] = claimScript.EvalSha(ctx, p, []string{owner, tokenKey(v.acct.id), k.active, k.lease, k.pending}, args...)
+			}
+			looks[i] = lookScript.EvalSha(ctx, p,
+				[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner},
+				now.Unix(), k.task, now.UnixNano(), k.group, d.channel)
+		}
+	})
+	d.health.failed(err)
+	failed := 0
+	for i, v := range vs {
+		l, verr := d.visited(v, claims[i], looks[i])
+		if verr != nil {
+			failed, err = failed+1, verr
+			d.health.failed(verr)
+		}
+		d.roster.visited(v, l, verr)
+	}
+	if failed > 0 && d.health.err() == nil && ctx.Err() == nil {
+		d.log.Warn("accounts not looked after; trying again", "accounts", failed, "error", err)
+	}
+}
+
+var errFenced = errors.New("a worker with a newer lease owns the account's line")
+
+func (d *Dispatcher) visited(v visit, claim, look *redis.Cmd) (looked, error) {
+	if claim != nil {
+		moved, err := claim.Int()
+		if err != nil {
+			return looked{}, fmt.Errorf("claim line of account %s: %w", v.acct.id, err)
+		}
+		if moved < 0 {
+			return looked{}, fmt.Errorf("claim line of account %s: %w", v.acct.id, errFenced)
+		}
+		if moved > 0 {
+			d.log.Info("jobs put back at the head of the line", "account", v.acct.id, "jobs", moved)
+		}
+	}
+	ns, err := look.Int64Slice()
+	if err == nil && len(ns) != 5 {
+		err = fmt.Errorf("unexpected answer %v", ns)
+	}
+	if err != nil {
+		return looked{}, fmt.Errorf("look at line of account %s: %w", v.acct.id, err)
+	}
+	l := looked{pending: ns[0], active: ns[1], paused: ns[2] == 1, mine: ns[4] == 1}
+	if ns[3] >= 0 {
+		l.due = time.Unix(ns[3], 0)
+	}
+	return l, nil
+}
+
+// sweep has every account looked at, or claimed again: after a time without
+// Redis, whose keys may be gone.
+func (r *roster) sweep(claim bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.accounts {
+		if a.phase == leaving {
+			continue
+		}
+		a.owesLook = true
+		a.owesClaim = a.owesClaim || claim
+		r.oweLocked(a)
+	}
+}
+
+// oweLocked tells the keeper of an account that owes a visit. It requires r.mu.
+func (r *roster) oweLocked(a *account) {
+	if a.owed || a.phase == leaving || !a.owesClaim && !a.owesLook {
+		return
+	}
+	a.owed = true
+	r.owed = append(r.owed, a)
+	r.kickKeeper()
+}
+
+// takeVisits returns accounts to visit now, at most limit, or else when the next
+// one is due. Only the keeper calls it.
+func (r *roster) takeVisits(now time.Time, limit int) (vs []visit, next time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.dues) > 0 && !r.dues[0].due.After(now) {
+		a := r.dues[0]
+		r.dropDueLocked(a)
+		a.owesLook = true
+		r.oweLocked(a)
+	}
+	for len(r.owed) > 0 && len(vs) < limit {
+		a := r.owed[0]
+		r.owed = r.owed[1:]
+		a.owed = false
+		switch {
+		case a.phase == leaving, !a.lease.Valid():
+			continue // a new lease begins anew
+		case a.owesClaim && (a.pulling || a.phase == gained && a.flights > 0):
+			continue // whoever ends that tells us again
+		}
+		v := visit{acct: a, lease: a.lease, pulls: a.pulls, known: a.flights}
+		if a.owesClaim {
+			r.claims++
+			v.claim, a.claiming = r.claims, true
+			v.keep = r.inFlightLocked(a)
+		}
+		a.owesClaim, a.owesLook = false, false
+		r.dropDueLocked(a) // the look tells
+		vs = append(vs, v)
+	}
+	if len(vs) == 0 && len(r.dues) > 0 {
+		next = r.dues[0].due
+	}
+	return vs, next
+}
+
+// inFlightLocked requires r.mu.
+func (r *roster) inFlightLocked(a *account) []string {
+	if a.flights == 0 {
+		return nil
+	}
+	var ids []string
+	for key := range r.flights {
+		if key.queue == a.queue {
+			ids = append(ids, key.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// visited notes what a visit found.
+func (r *roster) visited(v visit, l looked, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := v.acct
+	if v.claim > 0 {
+		a.claiming = false
+	}
+	if a.lease != v.lease || a.phase == leaving {
+		return // a new lease owes its own claim
+	}
+	if err != nil {
+		a.owesLook = true
+		a.owesClaim = a.owesClaim || v.claim > 0
+		if link.Down(err) || link.NoScript(err) {
+			r.oweLocked(a)
+		} // else it is the account's own trouble, and a sweep tries again
+		return
+	}
+	if v.claim > 0 {
+		a.phase = serving
+	}
+	if !l.mine || l.active > int64(v.known) && a.pulls == v.pulls && !a.pulling {
+		a.owesClaim = true
+		r.oweLocked(a)
+	}
+	if !l.due.IsZero() {
+		r.dueLocked(a, l.due)
+	}
+	if l.pending > 0 && !l.paused {
+		a.more = true
+	}
+	r.readyLocked(a)
+}

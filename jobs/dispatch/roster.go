@@ -1,0 +1,301 @@
+package dispatch
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+// phase is how far an account's service has come.
+type phase int
+
+const (
+	gained  phase = iota + 1 // its keys are not taken over yet
+	serving                  // its jobs are run
+	leaving                  // it takes no more jobs
+)
+
+// account is one account that the worker holds, or whose last jobs are still in
+// flight. All of it is guarded by roster.mu, except what never changes.
+type account struct {
+	id    accounts.ID // immutable
+	queue string      // immutable
+
+	phase phase
+	lease accounts.Lease
+
+	flights int           // jobs not settled, be it under an earlier lease
+	pulling bool          // a dequeue is on its way
+	pulls   uint64        // dequeues so far
+	idle    chan struct{} // closed once nothing is in flight; nil unless leaving
+	gone    bool          // dropped; forgotten once nothing is in flight
+
+	more   bool // there may be work on the line
+	queued bool // in roster.ready
+
+	owesClaim bool // its keys have to be taken over before the next dequeue
+	claiming  bool // the keeper is at that
+	owesLook  bool
+	owed      bool // in roster.owed
+
+	due      time.Time // of the next scheduled or retried job; zero: none known
+	dueIndex int       // in roster.dues; -1: not there
+}
+
+// roster is the dispatcher's memory: accounts, whose turn it is, and what is in
+// flight. It does no I/O and its methods do not block, except next.
+type roster struct {
+	limit        int           // jobs at once; immutable
+	accountLimit int           // jobs at once of one account; immutable
+	turn         chan struct{} // size 1: next may find an account
+	work         chan struct{} // size 1: the keeper has something to do
+
+	mu       sync.Mutex // guards below and every account and flight
+	accounts map[accounts.ID]*account
+	ready    []*account // first come, first served
+	owed     []*account // for the keeper
+	dues     dueHeap
+	flights  map[flightKey]*flight
+	claims   uint64 // so far
+	pulling  int
+	stopping bool
+}
+
+func newRoster(limit, accountLimit int) *roster {
+	return &roster{
+		limit: limit, accountLimit: accountLimit,
+		turn: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		accounts: map[accounts.ID]*account{}, flights: map[flightKey]*flight{},
+	}
+}
+
+func kick(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+func (r *roster) kickKeeper() { kick(r.work) }
+func (r *roster) kickNext()   { kick(r.turn) }
+
+// gain notes new leases.
+func (r *roster) gain(ls []accounts.Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range ls {
+		a := r.accounts[l.Account]
+		if a == nil {
+			a = &account{id: l.Account, queue: jobs.Queue(l.Account), dueIndex: -1}
+			r.accounts[l.Account] = a
+		}
+		a.phase, a.lease, a.idle, a.gone = gained, l, nil, false
+		a.owesClaim = true
+		r.oweLocked(a)
+	}
+}
+
+// leave begins to drop an account. idle is closed when it has nothing in flight.
+func (r *roster) leave(id accounts.ID) (idle <-chan struct{}, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.accounts[id]
+	if a == nil {
+		return nil, false
+	}
+	a.phase = leaving
+	r.dropDueLocked(a)
+	if a.idle == nil {
+		a.idle = make(chan struct{})
+		r.idleLocked(a)
+	}
+	return a.idle, true
+}
+
+// left forgets an account that was dropped, at once or when its last job is
+// settled.
+func (r *roster) left(id accounts.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.accounts[id]; a != nil && a.phase == leaving {
+		a.gone = true
+		r.idleLocked(a)
+	}
+}
+
+// idleLocked tells who drops the account that nothing is in flight, if so. It
+// requires r.mu.
+func (r *roster) idleLocked(a *account) {
+	if a.phase != leaving || a.flights > 0 || a.pulling {
+		return
+	}
+	select {
+	case <-a.idle:
+	default:
+		close(a.idle)
+	}
+	if a.gone {
+		delete(r.accounts, a.id)
+	}
+}
+
+func (r *roster) held() []accounts.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := make([]accounts.ID, 0, len(r.accounts))
+	for id := range r.accounts {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (r *roster) stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Stats{Accounts: len(r.accounts), Ready: len(r.ready), InFlight: len(r.flights)}
+}
+
+// stop ends next for good.
+func (r *roster) stop() {
+	r.mu.Lock()
+	r.stopping = true
+	r.mu.Unlock()
+	r.kickNext()
+}
+
+// wake notes that the account has work, now or at due.
+func (r *roster) wake(id accounts.ID, due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.accounts[id]
+	if a == nil || a.phase == leaving {
+		return
+	}
+	if due.IsZero() {
+		a.more = true
+		r.readyLocked(a)
+		return
+	}
+	r.dueLocked(a, due)
+}
+
+// readyLocked puts an account that can take a job at the end of the line. It
+// requires r.mu.
+func (r *roster) readyLocked(a *account) {
+	if a.queued || !a.more || !r.eligibleLocked(a) {
+		return
+	}
+	a.queued = true
+	r.ready = append(r.ready, a)
+	r.kickNext()
+}
+
+func (r *roster) eligibleLocked(a *account) bool {
+	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && a.flights < r.accountLimit
+}
+
+// next returns the account whose turn it is to give a job, or nil when until has
+// come or stop was called. The account is pulling until landed, empty or failed.
+func (r *roster) next(until time.Time) (*account, accounts.Lease) {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	for {
+		a, lease, stopping := r.take()
+		if a != nil || stopping {
+			return a, lease
+		}
+		select {
+		case <-r.turn:
+		case <-t.C:
+			return nil, accounts.Lease{}
+		}
+	}
+}
+
+func (r *roster) take() (a *account, lease accounts.Lease, stopping bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		r.kickNext() // for the next call
+		return nil, accounts.Lease{}, true
+	}
+	for len(r.ready) > 0 && len(r.flights)+r.pulling < r.limit {
+		a := r.ready[0]
+		r.ready = r.ready[1:]
+		a.queued = false
+		if !a.more || !r.eligibleLocked(a) || !a.lease.Valid() {
+			continue // whoever makes it eligible puts it back
+		}
+		a.more, a.pulling = false, true
+		a.pulls++
+		r.pulling++
+		return a, a.lease, false
+	}
+	return nil, accounts.Lease{}, false
+}
+
+// pulledLocked ends a pull. It requires r.mu.
+func (r *roster) pulledLocked(a *account) {
+	a.pulling = false
+	r.pulling--
+	r.oweLocked(a)
+	r.idleLocked(a)
+	r.readyLocked(a)
+	r.kickNext()
+}
+
+// landed notes a job that was dequeued, and what the same pipeline saw behind it.
+func (r *roster) landed(a *account, f *flight, pending, active int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flights[f.key] = f
+	a.flights++
+	r.compareLocked(a, active)
+	if pending > 0 {
+		a.more = true
+	}
+	r.pulledLocked(a)
+}
+
+// empty notes that there was nothing to dequeue: no job, or the queue is paused.
+// Only a wake or a look makes the account ready again.
+func (r *roster) empty(a *account, active int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.compareLocked(a, active)
+	r.pulledLocked(a)
+}
+
+// compareLocked finds tasks that are active without a handler: the answer to an
+// earlier dequeue was lost. They are claimed again before the next dequeue. It
+// requires r.mu.
+func (r *roster) compareLocked(a *account, active int64) {
+	if active > int64(a.flights) && a.phase == serving {
+		a.owesClaim = true
+	}
+}
+
+// failed notes a dequeue of which nobody knows whether it took a task.
+func (r *roster) failed(a *account) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.more = true
+	if a.phase == serving {
+		a.owesClaim = true
+	}
+	r.pulledLocked(a)
+}
+
+// repeat puts the account back at the head of the line: its dequeue did not run.
+func (r *roster) repeat(a *account) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.more = true
+	r.pulledLocked(a)
+	if n := len(r.ready) - 1; n > 0 && a.queued && r.ready[n] == a {
+		copy(r.ready[1:], r.ready[:n])
+		r.ready[0] = a
+	}
+}

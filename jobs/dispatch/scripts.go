@@ -1,0 +1,307 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+// keysOf are asynq's keys of one account's queue, v0.26.0.
+type keysOf struct{ pending, paused, active, lease, scheduled, retry, completed, task, group string }
+
+func queueKeys(queue string) keysOf {
+	p := "asynq:{" + queue + "}:"
+	return keysOf{
+		pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
+		scheduled: p + "scheduled", retry: p + "retry", completed: p + "completed",
+		task: p + "t:", group: p + "g:",
+	}
+}
+
+// tokenKey holds the fencing token of the account's latest owner, and the number
+// of its latest claim, for fenceTTL.
+func tokenKey(id accounts.ID) string { return "switchboard:{" + jobs.Queue(id) + "}:token" }
+
+// fenceTTL is longer than a command can be under way. It ends at all because
+// tokens may begin anew: after a restored backup of the database.
+const fenceTTL = 60 // seconds
+
+// claimScript makes a worker the owner of an account's line and puts the tasks
+// that are active but not kept back at the head of pending, in their order. An
+// older token than the latest owner's is refused with -1. A claim that arrives
+// twice, or late, changes nothing: what it would keep is out of date.
+//
+// KEYS owner, token, active, lease, pending; ARGV channel, token, number of the
+// claim, seconds that both are kept, task key prefix, now in nanoseconds, and ids
+// to keep.
+var claimScript = redis.NewScript(`
+local token, claim = string.match(redis.call("GET", KEYS[2]) or "0 0", "^(%d+) (%d+)$")
+if tonumber(token) > tonumber(ARGV[2]) then
+	return -1
+end
+if tonumber(token) == tonumber(ARGV[2]) and tonumber(claim) >= tonumber(ARGV[3]) then
+	return 0
+end
+redis.call("SET", KEYS[2], ARGV[2] .. " " .. ARGV[3], "EX", ARGV[4])
+redis.call("SET", KEYS[1], ARGV[1])
+local keep = {}
+for i = 7, #ARGV do
+	keep[ARGV[i]] = true
+end
+local moved = 0
+for _, id in ipairs(redis.call("LRANGE", KEYS[3], 0, -1)) do
+	if not keep[id] then
+		redis.call("LREM", KEYS[3], 1, id)
+		redis.call("ZREM", KEYS[4], id)
+		local key = ARGV[5] .. id
+		if redis.call("HEXISTS", key, "msg") == 1 then
+			redis.call("RPUSH", KEYS[5], id)
+			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[6])
+			moved = moved + 1
+		else
+			redis.call("DEL", key)
+		end
+	end
+end
+return moved`)
+
+// lookScript does for one queue what asynq's forwarder and janitor do, at most
+// 100 tasks of each kind, and tells what is there: pending, active, 1 if paused,
+// when the next scheduled or retried task is due (-1: none), 1 if the owner key
+// is ours.
+//
+// KEYS pending, active, paused, scheduled, retry, completed, owner; ARGV now in
+// seconds, task key prefix, now in nanoseconds, group key prefix, channel.
+var lookScript = redis.NewScript(`
+for i = 4, 5 do
+	for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[i], "-inf", ARGV[1], "LIMIT", 0, 100)) do
+		local key = ARGV[2] .. id
+		local group = redis.call("HGET", key, "group")
+		redis.call("ZREM", KEYS[i], id)
+		if group and group ~= "" then
+			redis.call("ZADD", ARGV[4] .. group, ARGV[1], id)
+			redis.call("HSET", key, "state", "aggregating")
+		else
+			redis.call("LPUSH", KEYS[1], id)
+			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[3])
+		end
+	end
+end
+for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[6], "-inf", ARGV[1], "LIMIT", 0, 100)) do
+	redis.call("DEL", ARGV[2] .. id)
+	redis.call("ZREM", KEYS[6], id)
+end
+local due = -1
+for i = 4, 5 do
+	local first = redis.call("ZRANGE", KEYS[i], 0, 0, "WITHSCORES")
+	if first[2] and (due < 0 or tonumber(first[2]) < due) then
+		due = tonumber(first[2])
+	end
+end
+local mine = 0
+if redis.call("GET", KEYS[7]) == ARGV[5] then
+	mine = 1
+end
+return { redis.call("LLEN", KEYS[1]), redis.call("LLEN", KEYS[2]), redis.call("EXISTS", KEYS[3]), due, mine }`)
+
+// disownScript removes an owner key that still names us.
+//
+// KEYS[1] owner; ARGV[1] channel.
+var disownScript = redis.NewScript(`
+if redis.call("GET", KEYS[1]) == ARGV[1] then
+	return redis.call("DEL", KEYS[1])
+end
+return 0`)
+
+// retryScript has the effect of asynq's retry. It takes the place of an archive
+// that no handler wants: asynq archives a task whose retries are used up before
+// it asks whether the error was a failure at all.
+//
+// KEYS task, active, lease, retry, processed today, failed today, processed,
+// failed; ARGV id, message, retry at, expiry of the day's counters, 1 if it is a
+// failure, largest counter.
+var retryScript = redis.NewScript(`
+if redis.call("LREM", KEYS[2], 0, ARGV[1]) == 0 then
+	return redis.error_reply("NOT FOUND")
+end
+redis.call("ZREM", KEYS[3], ARGV[1])
+redis.call("ZADD", KEYS[4], ARGV[3], ARGV[1])
+redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "retry")
+if tonumber(ARGV[5]) == 1 then
+	for i = 5, 6 do
+		if redis.call("INCR", KEYS[i]) == 1 then
+			redis.call("EXPIREAT", KEYS[i], ARGV[4])
+		end
+	end
+	if redis.call("GET", KEYS[7]) == ARGV[6] then
+		redis.call("SET", KEYS[7], 1)
+		redis.call("SET", KEYS[8], 1)
+	else
+		redis.call("INCR", KEYS[7])
+		redis.call("INCR", KEYS[8])
+	end
+end
+return redis.status_reply("OK")`)
+
+// pipelined runs scripts by their hash in one round trip, and once more if the
+// server has not seen them. The commands' own errors are the caller's to read;
+// the first one is returned.
+func (d *Dispatcher) pipelined(ctx context.Context, scripts []*redis.Script, add func(redis.Pipeliner)) error {
+	p := d.rdb.Pipeline()
+	add(p)
+	cmds, err := p.Exec(ctx)
+	unseen := false
+	for _, cmd := range cmds {
+		unseen = unseen || link.NoScript(cmd.Err())
+	}
+	if unseen {
+		for _, s := range scripts {
+			if err := s.Load(ctx, d.rdb).Err(); err != nil {
+				return fmt.Errorf("load script: %w", err)
+			}
+		}
+		p = d.rdb.Pipeline()
+		add(p)
+		_, err = p.Exec(ctx)
+	}
+	if errors.Is(err, redis.Nil) {
+		err = nil
+	}
+	return err
+}
+
+// ack is an acknowledgement that asynq is about to send.
+type ack struct {
+	kind  ackKind
+	queue string
+	id    string
+}
+
+type ackKind int
+
+const (
+	ackDone ackKind = iota + 1
+	ackComplete
+	ackRequeue
+	ackRetry
+	ackArchive
+)
+
+// isDequeue recognises asynq's dequeue of the virtual queue.
+func isDequeue(keys []string, args []any) bool {
+	return len(keys) == 4 && len(args) == 2 && keys[0] == queueKeys(virtualQueue).pending
+}
+
+// asAck recognises asynq's scripts that end a task's activity, by their keys. The
+// contract test pins them.
+func asAck(keys []string, args []any) (ack, bool) {
+	if len(keys) < 4 || len(args) == 0 {
+		return ack{}, false
+	}
+	id, ok := args[0].(string)
+	if !ok {
+		return ack{}, false
+	}
+	at := 0 // done, complete and requeue begin with active; retry and archive with the task
+	if !strings.HasSuffix(keys[0], "}:active") {
+		at = 1
+	}
+	queue, ok := strings.CutSuffix(keys[at], "}:active")
+	queue = strings.TrimPrefix(queue, "asynq:{")
+	if _, ours := jobs.QueueAccount(queue); !ok || !ours {
+		return ack{}, false
+	}
+	a := ack{queue: queue, id: id}
+	k := queueKeys(queue)
+	switch {
+	case at == 1 && keys[3] == k.retry && len(args) == 6:
+		a.kind = ackRetry
+	case at == 1 && len(keys) == 9 && len(args) == 7:
+		a.kind = ackArchive
+	case at == 0 && keys[2] == k.pending && len(args) == 1:
+		a.kind = ackRequeue
+	case at == 0 && keys[2] == k.completed && len(args) == 5:
+		a.kind = ackComplete
+	case at == 0 && keys[2] == k.task+id && len(args) == 3:
+		a.kind = ackDone
+	default:
+		return ack{}, false
+	}
+	return a, true
+}
+
+// asRetry turns an archive into the retry that asynq would have sent for the same
+// error, had it asked.
+func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, error) {
+	msg, ok := args[1].([]byte)
+	if !ok {
+		return nil, nil, errors.New("dispatch: asynq's archive has changed")
+	}
+	_, retried, err := taskOf(msg)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := time.Now().Add(retryDelay(retried, cause)).Unix()
+	failure := isFailure(cause)
+	if failure {
+		msg = withRetried(msg, retried+1)
+	}
+	keys = append([]string(nil), keys[:8]...)
+	keys[3] = queueKeys(a.queue).retry
+	return keys, []any{a.id, msg, at, args[5], failure, args[6]}, nil
+}
+
+// runRetry has the form of asynq's scripts. It sends the source: it is rare.
+func runRetry(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	return retryScript.Eval(ctx, c, keys, args...)
+}
+
+// Fields of a task in asynq.proto, v0.26.0.
+const (
+	fieldID      = 3
+	fieldRetried = 6
+)
+
+// taskOf reads the id and the count of retries from a task as asynq stores it.
+func taskOf(msg []byte) (id string, retried int, err error) {
+	for b := msg; len(b) > 0; {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return "", 0, protowire.ParseError(n)
+		}
+		b = b[n:]
+		n = protowire.ConsumeFieldValue(num, typ, b)
+		if n < 0 {
+			return "", 0, protowire.ParseError(n)
+		}
+		switch {
+		case num == fieldID && typ == protowire.BytesType:
+			v, _ := protowire.ConsumeBytes(b)
+			id = string(v)
+		case num == fieldRetried && typ == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(b)
+			retried = int(int32(v))
+		}
+		b = b[n:]
+	}
+	if id == "" {
+		return "", 0, errors.New("the task has no id")
+	}
+	return id, retried, nil
+}
+
+// withRetried sets a task's count of retries. Of a repeated scalar field a
+// protobuf decoder takes the last.
+func withRetried(msg []byte, retried int) []byte {
+	msg = protowire.AppendTag(msg[:len(msg):len(msg)], fieldRetried, protowire.VarintType)
+	return protowire.AppendVarint(msg, uint64(int32(retried)))
+}

@@ -1,0 +1,219 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/peers"
+)
+
+// Version is the envelope version that this package writes. Decode accepts
+// everything up to it.
+const Version = 1
+
+// Kind says what a job does. It is the asynq task type.
+type Kind string
+
+// The kinds of job.
+const (
+	KindSend    Kind = "send"
+	KindResolve Kind = "resolve"
+)
+
+// Kinds lists every kind.
+func Kinds() []Kind { return []Kind{KindSend, KindResolve} }
+
+// Limits of an envelope.
+const (
+	MaxText  = 4096 // UTF-16 units in one message. Source: core.telegram.org/api/config, message_length_max
+	MaxKey   = 128  // bytes of an idempotency or order key
+	MaxBytes = 1 << 20
+)
+
+// Envelope is a job's payload on the wire. Exactly one of the kinds is set.
+type Envelope struct {
+	V       int         `json:"v"`
+	Account accounts.ID `json:"account"`
+	// OrderKey names a line inside the account. It is carried along: an account's
+	// jobs run one after the other whatever their keys.
+	OrderKey *string `json:"order_key,omitempty"`
+	// IdempotencyKey makes a repeated enqueue return the first job.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+	Trace          string `json:"trace,omitempty"`
+
+	Send    *Send    `json:"send,omitempty"`
+	Resolve *Resolve `json:"resolve,omitempty"`
+}
+
+// Send sends one text message.
+type Send struct {
+	// To is anything that peers.Parse accepts.
+	To string `json:"to"`
+	// Text has 1 to MaxText UTF-16 units after its markup is taken off.
+	Text string `json:"text"`
+	// Markup is "", "html" or "markdown".
+	Markup string `json:"markup,omitempty"`
+	// ReplyTo is the id of a message in the same chat.
+	ReplyTo int `json:"reply_to,omitempty"`
+	// Silent sends without a notification.
+	Silent bool `json:"silent,omitempty"`
+}
+
+// Resolve looks a peer up for the account.
+type Resolve struct {
+	// Peer is anything that peers.Parse accepts.
+	Peer string `json:"peer"`
+	// Fresh asks Telegram for the whole entity, known or not.
+	Fresh bool `json:"fresh,omitempty"`
+}
+
+// Kind returns the kind of the job, "" if none or several are set.
+func (e *Envelope) Kind() Kind {
+	switch {
+	case e.Send != nil && e.Resolve == nil:
+		return KindSend
+	case e.Resolve != nil && e.Send == nil:
+		return KindResolve
+	}
+	return ""
+}
+
+// FieldError says what is wrong with one field of a job.
+type FieldError struct {
+	Path    string `json:"path"` // as in the JSON: "send.text"; empty for the whole
+	Message string `json:"message"`
+}
+
+func (e *FieldError) Error() string {
+	if e.Path == "" {
+		return e.Message
+	}
+	return e.Path + ": " + e.Message
+}
+
+func invalid(path, format string, args ...any) error {
+	return &FieldError{Path: path, Message: fmt.Sprintf(format, args...)}
+}
+
+// Validate checks shape and limits, everything that needs no network. The error
+// is a *FieldError.
+func (e *Envelope) Validate() error {
+	if e.V != Version {
+		return invalid("v", "version %d is unknown; this program knows version %d", e.V, Version)
+	}
+	if _, err := accounts.ParseID(string(e.Account)); err != nil {
+		return invalid("account", "%v", err)
+	}
+	if n := len(e.IdempotencyKey); n > MaxKey {
+		return invalid("idempotency_key", "has %d bytes; at most %d are allowed", n, MaxKey)
+	}
+	if e.OrderKey != nil && len(*e.OrderKey) > MaxKey {
+		return invalid("order_key", "has %d bytes; at most %d are allowed", len(*e.OrderKey), MaxKey)
+	}
+	switch e.Kind() {
+	case KindSend:
+		return e.Send.validate(e.Account)
+	case KindResolve:
+		return validatePeer("resolve.peer", e.Resolve.Peer, e.Account)
+	}
+	return invalid("", "a job has exactly one of %s", kindNames())
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+func (s *Send) validate(account accounts.ID) error {
+	if err := validatePeer("send.to", s.To, account); err != nil {
+		return err
+	}
+	switch s.Markup {
+	case "", "html", "markdown":
+	default:
+		return invalid("send.markup", "%q is unknown; use html, markdown or nothing", s.Markup)
+	}
+	if strings.TrimSpace(s.Text) == "" {
+		return invalid("send.text", "is empty; Telegram refuses a message without text")
+	}
+	if !utf8.ValidString(s.Text) {
+		return invalid("send.text", "is not UTF-8")
+	}
+	// Markup is taken off by the worker, so only plain text has its final length here.
+	if n := UTF16Len(s.Text); s.Markup == "" && n > MaxText {
+		return invalid("send.text", "has %d UTF-16 units; Telegram allows %d in one message, so split it", n, MaxText)
+	}
+	if s.ReplyTo < 0 || s.ReplyTo > 1<<31-1 {
+		return invalid("send.reply_to", "%d is no message id; ids are 1 and up", s.ReplyTo)
+	}
+	return nil
+}
+
+func validatePeer(path, text string, account accounts.ID) error {
+	ref, err := peers.Parse(text)
+	if err != nil {
+		return invalid(path, "%v", err)
+	}
+	if err := ref.UsableBy(account); err != nil {
+		return invalid(path, "%v", err)
+	}
+	return nil
+}
+
+// UTF16Len is the length of a text as Telegram counts it.
+func UTF16Len(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r) // an invalid byte ranges as U+FFFD, one unit
+	}
+	return n
+}
+
+// ErrUndecodable: a task's payload is no envelope that this program can read.
+var ErrUndecodable = errors.New("the payload is not a job")
+
+// Decode reads and validates an envelope. The error wraps ErrUndecodable if the
+// payload cannot be read, or is a *FieldError if it can but is not valid.
+func Decode(kind Kind, payload []byte) (*Envelope, error) {
+	if len(payload) > MaxBytes {
+		return nil, fmt.Errorf("%w: it has %d bytes; at most %d are allowed", ErrUndecodable, len(payload), MaxBytes)
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields()
+	var e Envelope
+	if err := d.Decode(&e); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUndecodable, err)
+	}
+	if d.More() {
+		return nil, fmt.Errorf("%w: something follows the JSON object", ErrUndecodable)
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	if e.Kind() != kind {
+		return nil, invalid("", "the task's type is %q but the payload is a %s", kind, e.Kind())
+	}
+	return &e, nil
+}
+
+// Times of a job that travel in the task's headers.
+const headerEnqueued = "switchboard-enqueued-at"
+
+// EnqueuedAt reads when a task was enqueued from its headers; zero if the
+// producer did not say.
+func EnqueuedAt(headers map[string]string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, headers[headerEnqueued])
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,127 @@
+package jobs_test
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct{ kind, payload string }{
+		{"send", `{"v":1,"account":"alice","send":{"to":"@bob","text":"hi"}}`},
+		{"send", `{"v":1,"account":"alice","order_key":"","idempotency_key":"k","trace":"t","send":{"to":"alice:u.12.AAAAAAAAACI","text":"<b>x</b>","markup":"html","reply_to":7,"silent":true}}`},
+		{"send", `{"v":1,"account":"alice","send":{"to":"me","text":"` + strings.Repeat("x", jobs.MaxText) + `"}}`},
+		{"resolve", `{"v":1,"account":"alice","resolve":{"peer":"https://t.me/durov","fresh":true}}`},
+	} {
+		e, err := jobs.Decode(jobs.Kind(tt.kind), []byte(tt.payload))
+		if err != nil {
+			t.Errorf("Decode(%s, %.80s): %v", tt.kind, tt.payload, err)
+			continue
+		}
+		again, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, got any
+		if err := errors.Join(json.Unmarshal([]byte(tt.payload), &want), json.Unmarshal(again, &got)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%.80s comes back as %.80s", tt.payload, again)
+		}
+	}
+}
+
+// TestRefusals is one path and one sentence for each thing that can be wrong.
+func TestRefusals(t *testing.T) {
+	send := func(fields string) string { return `{"v":1,"account":"alice","send":{` + fields + `}}` }
+	long := strings.Repeat("k", jobs.MaxKey+1)
+	emoji := strings.Repeat("😀", jobs.MaxText/2) // two UTF-16 units each
+	for _, tt := range []struct{ name, kind, payload, path, says string }{
+		{"version", "send", `{"v":2,"account":"a","send":{"to":"me","text":"x"}}`, "v", "version 2"},
+		{"no version", "send", `{"account":"a","send":{"to":"me","text":"x"}}`, "v", "version 0"},
+		{"account", "send", `{"v":1,"account":"a b","send":{"to":"me","text":"x"}}`, "account", `"a b"`},
+		{"no account", "send", `{"v":1,"send":{"to":"me","text":"x"}}`, "account", "empty"},
+		{"no kind", "send", `{"v":1,"account":"a"}`, "", "exactly one of send, resolve"},
+		{"two kinds", "send", `{"v":1,"account":"a","send":{"to":"me","text":"x"},"resolve":{"peer":"me"}}`, "", "exactly one of"},
+		{"kind and type", "resolve", send(`"to":"me","text":"x"`), "", `"resolve"`},
+		{"peer", "send", send(`"to":"a b","text":"x"`), "send.to", `"a b"`},
+		{"peer of another account", "send", send(`"to":"bob:u.12.AAAAAAAAACI","text":"x"`), "send.to", "account bob"},
+		{"no text", "send", send(`"to":"me","text":""`), "send.text", "empty"},
+		{"blank text", "send", send(`"to":"me","text":" \n"`), "send.text", "empty"},
+		{"long text", "send", send(`"to":"me","text":"` + emoji + `x"`), "send.text", "4097 UTF-16 units"},
+		{"markup", "send", send(`"to":"me","text":"x","markup":"bbcode"`), "send.markup", "html, markdown"},
+		{"reply", "send", send(`"to":"me","text":"x","reply_to":-1`), "send.reply_to", "-1"},
+		{"resolve", "resolve", `{"v":1,"account":"a","resolve":{"peer":""}}`, "resolve.peer", "peer"},
+		{"idempotency key", "send", `{"v":1,"account":"a","idempotency_key":"` + long + `","send":{"to":"me","text":"x"}}`, "idempotency_key", "129 bytes"},
+		{"order key", "send", `{"v":1,"account":"a","order_key":"` + long + `","send":{"to":"me","text":"x"}}`, "order_key", "129 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := jobs.Decode(jobs.Kind(tt.kind), []byte(tt.payload))
+			var field *jobs.FieldError
+			if !errors.As(err, &field) || field.Path != tt.path || !strings.Contains(field.Message, tt.says) {
+				t.Errorf("error = %v, want one at %q that says %q", err, tt.path, tt.says)
+			}
+		})
+	}
+	for name, payload := range map[string]string{
+		"no JSON":       "\xff",
+		"an array":      "[]",
+		"null inside":   `{"v":1} {"v":1}`,
+		"unknown field": `{"v":1,"account":"a","send":{"to":"me","text":"x"},"sned":{}}`,
+		"too large":     strings.Repeat(" ", jobs.MaxBytes+1),
+	} {
+		if _, err := jobs.Decode("send", []byte(payload)); !errors.Is(err, jobs.ErrUndecodable) {
+			t.Errorf("%s: %v, want ErrUndecodable", name, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add("send", []byte(`{"v":1,"account":"alice","send":{"to":"@bob","text":"hi"}}`))
+	f.Add("resolve", []byte(`{"v":1,"account":"alice","order_key":"k","resolve":{"peer":"-100123"}}`))
+	f.Add("send", []byte(`{"v":1,"account":"alice","send":null}`))
+	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
+		e, err := jobs.Decode(jobs.Kind(kind), payload)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := jobs.Decode(e.Kind(), again); err != nil {
+			t.Errorf("%s was accepted, but not when it was written again as %s: %v", payload, again, err)
+		}
+	})
+}
+
+func TestIDsFromKeys(t *testing.T) {
+	// Written down once: a producer may use its key again after an update.
+	if got, want := jobs.KeyID("alice", "k"), "313138b1-d2a3-5e58-a2c1-cc25e1024e8a"; got != want {
+		t.Errorf("KeyID(alice, k) = %s, want %s", got, want)
+	}
+}
+
+func TestUTF16Len(t *testing.T) {
+	for s, want := range map[string]int{"": 0, "abc": 3, "ä€": 2, "😀": 2, "\xff": 1} {
+		if got := jobs.UTF16Len(s); got != want {
+			t.Errorf("UTF16Len(%q) = %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestQueues(t *testing.T) {
+	if id, ok := jobs.QueueAccount(jobs.Queue("alice")); !ok || id != "alice" {
+		t.Errorf("QueueAccount(Queue(alice)) = %q, %v", id, ok)
+	}
+	for _, q := range []string{"default", "acct:", "acct:a b", "ACCT:alice"} {
+		if id, ok := jobs.QueueAccount(q); ok {
+			t.Errorf("QueueAccount(%q) = %q, want none", q, id)
+		}
+	}
+}

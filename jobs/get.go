@@ -1,0 +1,127 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+const lookup = 500 // queues asked in one round trip
+
+// Get tells what is known of a job. Redis keeps outcomes for ResultTTL; after
+// that, and for ids it never had, the error is ErrNotFound.
+func (c *Client) Get(ctx context.Context, id string) (Result, error) {
+	r, err := c.outcome(ctx, id)
+	if !errors.Is(err, ErrNotFound) {
+		return r, err
+	}
+	account, err := c.find(ctx, id)
+	if err == nil {
+		r, err = c.onLine(ctx, account, id)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return c.outcome(ctx, id) // it may have finished while we searched
+	}
+	return r, err
+}
+
+// queues lists the accounts that have, or had, jobs.
+func (c *Client) queues(ctx context.Context) ([]accounts.ID, error) {
+	names, err := c.rdb.SMembers(ctx, queuesKey).Result()
+	if err != nil {
+		return nil, unavailable("list queues", err)
+	}
+	ids := make([]accounts.ID, 0, len(names))
+	for _, name := range names {
+		if id, ok := QueueAccount(name); ok {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// find searches all lines for a job.
+func (c *Client) find(ctx context.Context, id string) (accounts.ID, error) {
+	ids, err := c.queues(ctx)
+	if err != nil {
+		return "", err
+	}
+	for batch := range slices.Chunk(ids, lookup) {
+		p := c.rdb.Pipeline()
+		found := make([]*redis.IntCmd, len(batch))
+		for i, account := range batch {
+			found[i] = p.Exists(ctx, taskKey(Queue(account), id))
+		}
+		if _, err := p.Exec(ctx); err != nil {
+			return "", unavailable("search job "+id, err)
+		}
+		for i, cmd := range found {
+			if cmd.Val() == 1 {
+				return batch[i], nil
+			}
+		}
+	}
+	return "", fmt.Errorf("job %s: %w", id, ErrNotFound)
+}
+
+// onLine reads a task.
+func (c *Client) onLine(ctx context.Context, account accounts.ID, id string) (Result, error) {
+	p := c.rdb.Pipeline()
+	task := p.HMGet(ctx, taskKey(Queue(account), id), "state", "msg")
+	cancelled := p.SIsMember(ctx, CancelledKey(account), id)
+	if _, err := p.Exec(ctx); err != nil {
+		return Result{}, unavailable("look at job "+id, err)
+	}
+	state, _ := task.Val()[0].(string)
+	msg, ok := task.Val()[1].(string)
+	if !ok {
+		return Result{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
+	}
+	return read(account, id, state, msg, cancelled.Val())
+}
+
+// read makes a Result of what asynq keeps of a task.
+func read(account accounts.ID, id, state, msg string, cancelled bool) (Result, error) {
+	m, err := decodeMessage([]byte(msg))
+	if err != nil {
+		return Result{}, fmt.Errorf("job %s: %w", id, err)
+	}
+	r := Result{
+		ID:         id,
+		Account:    account,
+		Kind:       Kind(m.Type),
+		State:      states[state],
+		Attempts:   m.Retried,
+		EnqueuedAt: EnqueuedAt(m.Headers),
+	}
+	switch r.State {
+	case "":
+		r.State = Pending // aggregating, of a foreign producer
+	case Running:
+		r.Attempts++
+	case Waiting:
+		r.Error = &Error{Name: "waiting", Message: m.ErrorMsg}
+	case Failed:
+		r.Error = &Error{Name: "archived", Message: m.ErrorMsg}
+	}
+	if cancelled && r.State != Running {
+		r.State, r.Error = Cancelled, nil
+	}
+	return r, nil
+}
+
+// states translates asynq's.
+var states = map[string]State{
+	"pending":   Pending,
+	"active":    Running,
+	"scheduled": Scheduled,
+	"retry":     Waiting,
+	"archived":  Failed,
+	"completed": Succeeded,
+}

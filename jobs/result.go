@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// State is where a job is.
+type State string
+
+// States of a job. The last four are outcomes: they do not change any more.
+const (
+	Pending   State = "pending"   // on the account's line
+	Scheduled State = "scheduled" // waits for its time
+	Waiting   State = "waiting"   // waits to be tried again: flood wait, connection
+	Running   State = "running"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Unknown   State = "unknown" // the call left, its answer was lost, and it is not safe to repeat
+	Cancelled State = "cancelled"
+)
+
+// Final tells an outcome from a state that changes.
+func (s State) Final() bool {
+	switch s {
+	case Succeeded, Failed, Unknown, Cancelled:
+		return true
+	}
+	return false
+}
+
+// Result is what is known of a job: its outcome once State.Final.
+type Result struct {
+	ID      string          `json:"id"`
+	Account accounts.ID     `json:"account"`
+	Kind    Kind            `json:"kind"`
+	State   State           `json:"state"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	// ResultOmitted says that the result was too large for Redis; the ledger has it.
+	ResultOmitted bool      `json:"result_omitted,omitempty"`
+	Error         *Error    `json:"error,omitempty"`
+	Attempts      int       `json:"attempts"`
+	EnqueuedAt    time.Time `json:"enqueued_at,omitzero"`
+	StartedAt     time.Time `json:"started_at,omitzero"`
+	FinishedAt    time.Time `json:"finished_at,omitzero"`
+	Worker        string    `json:"worker,omitempty"`
+	// Payload is the task's, if it was no job.
+	Payload []byte `json:"payload,omitempty"`
+}
+
+// Error says why a job did not succeed.
+type Error struct {
+	// Code is Telegram's (400, 403, 420 …), or 0 if the error is ours.
+	Code int `json:"code,omitempty"`
+	// Name is Telegram's (PEER_ID_INVALID) or one of ours (peer_unknown).
+	Name string `json:"name"`
+	// Message is one sentence that says what would do.
+	Message string `json:"message"`
+	// RetryAfter is in seconds, for limits.
+	RetryAfter int `json:"retry_after,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Name + ": " + e.Message }
+
+// SendResult is the result of a send.
+type SendResult struct {
+	MessageID int    `json:"message_id"`
+	Date      int64  `json:"date"` // Unix seconds
+	Peer      string `json:"peer"` // the peer as this account refers to it
+}
+
+// ResolveResult is the result of a resolve.
+type ResolveResult struct {
+	Kind       string   `json:"kind"` // user, chat or channel
+	ID         int64    `json:"id"`
+	BotAPIID   int64    `json:"bot_api_id"`
+	AccessHash string   `json:"access_hash,omitempty"` // good for this account only
+	Ref        string   `json:"ref"`                   // text form, bound to this account
+	Usernames  []string `json:"usernames,omitempty"`
+	Title      string   `json:"title,omitempty"`
+	Bot        bool     `json:"bot,omitempty"`
+	Source     string   `json:"source"` // memory, store or telegram
+}
+
+// Facts about jobs.
+var (
+	// ErrNotFound: no job with this id is on a line, and no outcome is kept.
+	ErrNotFound = errors.New("no such job")
+	// ErrRunning: the job is being run, or has an outcome: it cannot be cancelled.
+	ErrRunning = errors.New("the job is running or done")
+	// ErrConflict: the idempotency key was used for another job.
+	ErrConflict = errors.New("the idempotency key belongs to a different job")
+	// ErrUnavailable: Redis cannot be reached. Whether it acted is not known; an
+	// idempotency key makes it safe to try again.
+	ErrUnavailable = errors.New("no connection to Redis")
+	// ErrClosed: the Client was closed.
+	ErrClosed = errors.New("the client is closed")
+)
+
+// Ledger keeps outcomes for good. Package db implements it on Postgres.
+type Ledger interface {
+	// Record stores an outcome while the lease is in force. It returns
+	// accounts.ErrLeaseLost if it is not, and nothing is stored then. A job that
+	// has an outcome keeps it: Record returns the one that is stored.
+	Record(ctx context.Context, l accounts.Lease, r Result) (Result, error)
+	// Outcome returns ErrNotFound if there is none.
+	Outcome(ctx context.Context, id string) (Result, error)
+}

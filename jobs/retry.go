@@ -1,0 +1,25 @@
+package jobs
+
+import (
+	"fmt"
+	"time"
+)
+
+// RetryError is what a handler returns to have its job tried again. Package
+// dispatch turns it into a schedule; any other error is retried after a growing
+// pause.
+type RetryError struct {
+	// After is how long to wait. Schedules have whole seconds, rounded up; zero
+	// is at once.
+	After time.Duration
+	// Snooze says that the job did not get its chance (a flood wait, no
+	// connection): no attempt is counted.
+	Snooze bool
+	Err    error
+}
+
+func (e *RetryError) Error() string {
+	return fmt.Sprintf("try again after %v: %v", e.After, e.Err)
+}
+
+func (e *RetryError) Unwrap() error { return e.Err }

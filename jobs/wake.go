@@ -1,0 +1,179 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+)
+
+// wakeScript tells the worker that serves an account of new work. Nobody may
+// listen: a sweep finds what was not told.
+//
+// KEYS[1] owner key; ARGV[1] message.
+var wakeScript = redis.NewScript(`
+local channel = redis.call("GET", KEYS[1])
+if channel then
+	return redis.call("PUBLISH", channel, ARGV[1])
+end
+return -1`)
+
+// withdrawScript takes a task back that no worker has begun.
+//
+// KEYS task, pending, scheduled; ARGV[1] id.
+var withdrawScript = redis.NewScript(`
+local state = redis.call("HGET", KEYS[1], "state")
+if state == "pending" then
+	redis.call("LREM", KEYS[2], 0, ARGV[1])
+elseif state == "scheduled" then
+	redis.call("ZREM", KEYS[3], ARGV[1])
+else
+	return 0
+end
+return redis.call("DEL", KEYS[1])`)
+
+// Wake is a message on a WakeChannel: the account has new work, now or at Due.
+type Wake struct {
+	Account accounts.ID
+	Due     time.Time // zero: now
+}
+
+// String is the wire form: the account's name, and after a space when its work is
+// due in Unix seconds.
+func (w Wake) String() string {
+	if w.Due.IsZero() {
+		return string(w.Account)
+	}
+	return string(w.Account) + " " + strconv.FormatInt(w.Due.Unix(), 10)
+}
+
+// ParseWake reads the wire form.
+func ParseWake(s string) (Wake, error) {
+	name, due, timed := strings.Cut(s, " ")
+	id, err := accounts.ParseID(name)
+	if err != nil {
+		return Wake{}, fmt.Errorf("read wake: %w", err)
+	}
+	if !timed {
+		return Wake{Account: id}, nil
+	}
+	sec, err := strconv.ParseInt(due, 10, 64)
+	if err != nil {
+		return Wake{}, fmt.Errorf("read wake of account %s: %w", id, err)
+	}
+	return Wake{Account: id, Due: time.Unix(sec, 0)}, nil
+}
+
+// asynq's keys of a queue, v0.26.0.
+func pendingKey(queue string) string   { return "asynq:{" + queue + "}:pending" }
+func activeKey(queue string) string    { return "asynq:{" + queue + "}:active" }
+func scheduledKey(queue string) string { return "asynq:{" + queue + "}:scheduled" }
+func retryKey(queue string) string     { return "asynq:{" + queue + "}:retry" }
+func taskKey(queue, id string) string  { return "asynq:{" + queue + "}:t:" + id }
+
+const queuesKey = "asynq:queues"
+
+// transfer travels in the context through asynq.Client, which turns errors of
+// Redis into text and has no room for another question.
+type transfer struct {
+	resultKey string // read beside the enqueue; "" is not asked
+	outcome   []byte // what was there
+	err       error  // of the connection
+}
+
+type transferKey struct{}
+
+func withTransfer(ctx context.Context, tr *transfer) context.Context {
+	return context.WithValue(ctx, transferKey{}, tr)
+}
+
+// wakeClient stands under asynq.Client. What asynq does with three round trips
+// leaves in one pipeline: the queue's name, the task, and the wake.
+type wakeClient struct{ redis.UniversalClient }
+
+// SAdd is asynq making a queue known. It does so once per client, so a queue that
+// was deleted since would never be listed again: deliver does it every time.
+func (w *wakeClient) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
+	if key == queuesKey {
+		return redis.NewIntResult(0, nil)
+	}
+	return w.UniversalClient.SAdd(ctx, key, members...)
+}
+
+// EvalSha takes asynq's enqueue and schedule scripts aside.
+func (w *wakeClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	wake, ok := enqueues(keys, args)
+	if !ok {
+		return w.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd { return p.EvalSha(ctx, sha, keys, args...) })
+}
+
+// Eval is EvalSha for a server that has not seen the script.
+func (w *wakeClient) Eval(ctx context.Context, src string, keys []string, args ...any) *redis.Cmd {
+	wake, ok := enqueues(keys, args)
+	if !ok {
+		return w.UniversalClient.Eval(ctx, src, keys, args...)
+	}
+	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd { return p.Eval(ctx, src, keys, args...) })
+}
+
+// enqueues recognises asynq's scripts by their keys: task and pending (args:
+// message, id, now), or task and scheduled (args: message, due, id).
+func enqueues(keys []string, args []any) (Wake, bool) {
+	if len(keys) != 2 || len(args) != 3 {
+		return Wake{}, false
+	}
+	queue, _, ok := strings.Cut(strings.TrimPrefix(keys[0], "asynq:{"), "}:t:")
+	if !ok {
+		return Wake{}, false
+	}
+	id, ok := QueueAccount(queue)
+	if !ok {
+		return Wake{}, false
+	}
+	switch keys[1] {
+	case pendingKey(queue):
+		return Wake{Account: id}, true
+	case scheduledKey(queue):
+		due, ok := args[1].(int64)
+		return Wake{Account: id, Due: time.Unix(due, 0)}, ok
+	}
+	return Wake{}, false
+}
+
+func (w *wakeClient) deliver(ctx context.Context, wake Wake, script func(redis.Pipeliner) *redis.Cmd) *redis.Cmd {
+	tr, _ := ctx.Value(transferKey{}).(*transfer)
+	p := w.UniversalClient.Pipeline()
+	p.SAdd(ctx, queuesKey, Queue(wake.Account))
+	cmd := script(p)
+	var outcome *redis.StringCmd
+	if tr != nil && tr.resultKey != "" {
+		outcome = p.Get(ctx, tr.resultKey)
+	}
+	owner := []string{OwnerKey(wake.Account)}
+	woken := wakeScript.EvalSha(ctx, p, owner, wake.String())
+	_, _ = p.Exec(ctx) // every command has its own error
+
+	if tr != nil {
+		tr.err = nil
+		if err := cmd.Err(); link.Down(err) || errors.Is(err, context.Canceled) {
+			tr.err = err
+		}
+		if outcome != nil && outcome.Err() == nil {
+			tr.outcome, _ = outcome.Bytes()
+		}
+	}
+	if cmd.Err() == nil && link.NoScript(woken.Err()) {
+		// The job is safe; if this wake is lost a sweep finds it.
+		_ = wakeScript.Eval(ctx, w.UniversalClient, owner, wake.String()).Err()
+	}
+	return cmd
+}
