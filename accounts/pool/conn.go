@@ -1,0 +1,205 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gotd/td/bin"
+	"github.com/gotd/td/mtproto"
+	"github.com/gotd/td/tg"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// Conn is one account's connection. It implements tg.Invoker.
+type Conn struct {
+	pool    *Pool // immutable, as are account and lease
+	account accounts.Account
+	lease   accounts.Lease
+
+	mu        sync.Mutex // guards below
+	link      *link      // being made, or in use
+	closed    bool       // for good
+	inFlight  int
+	usedAt    time.Time
+	failures  int       // connects failed in a row
+	notBefore time.Time // of the next connect
+	blocked   map[string]time.Time
+}
+
+// link is one TCP connection and one MTProto session. conn and err are set by its
+// own goroutine before ready is closed.
+type link struct {
+	cancel context.CancelFunc
+	before *link // whose place it takes; nil, or on its way down
+	conn   *mtproto.Conn
+	ready  chan struct{} // closed once calls may go out, or err is set
+	down   chan struct{} // closed when it is over
+	err    error         // why it did not become ready
+
+	broken atomic.Pointer[error] // what the socket said; nothing goes out any more
+}
+
+// fault is what broke the socket, nil while it works.
+func (l *link) fault() error {
+	if err := l.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+var _ tg.Invoker = (*Conn)(nil)
+
+func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Flood) *Conn {
+	c := &Conn{pool: p, account: a, lease: l, blocked: map[string]time.Time{}}
+	for _, f := range floods {
+		c.blocked[f.Method] = f.Until
+	}
+	return c
+}
+
+// Account is the account that the connection belongs to.
+func (c *Conn) Account() accounts.Account { return c.account }
+
+// Invoke calls a method once. See Error kinds in errors.go for what a failure
+// means.
+func (c *Conn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) error {
+	method := methodName(in)
+	// An encode error inside gotd would burn a sequence number.
+	var request raw
+	if err := in.Encode(&request.Buffer); err != nil {
+		return fmt.Errorf("encode %s: %w", method, err)
+	}
+	if err := c.allowed(method); err != nil {
+		return err
+	}
+	l, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.done()
+	// Connecting took time; the lease counts at the moment of the call.
+	if !c.lease.Valid() {
+		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
+	}
+	cctx, cancel := context.WithTimeout(ctx, c.pool.cfg.CallTimeout)
+	defer cancel()
+	var answer raw
+	if err := l.conn.Invoke(cctx, &request, &answer); err != nil {
+		return c.failed(ctx, l, method, err)
+	}
+	if err := out.Decode(&answer.Buffer); err != nil {
+		return fmt.Errorf("%s: %w: %v", method, ErrBadAnswer, err)
+	}
+	return nil
+}
+
+// allowed checks what forbids a call without asking Telegram.
+func (c *Conn) allowed(method string) error {
+	if !c.lease.Valid() {
+		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until, ok := c.blocked[method]
+	if !ok {
+		return nil
+	}
+	wait := time.Until(until)
+	if wait <= 0 {
+		delete(c.blocked, method)
+		return nil
+	}
+	return &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: errStillBlocked}
+}
+
+// connect returns a link that is ready, and counts the caller in.
+func (c *Conn) connect(ctx context.Context) (*link, error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
+	}
+	l := c.link
+	if l == nil || l.fault() != nil {
+		// The link outlives the call that began it.
+		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		l = &link{cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
+		c.link = l
+		c.pool.running.Go(func() { c.run(lctx, l) })
+	}
+	c.inFlight++
+	c.mu.Unlock()
+
+	select {
+	case <-l.ready:
+		if l.err != nil {
+			c.done()
+			return nil, l.err
+		}
+		return l, nil
+	case <-ctx.Done():
+		c.done()
+		return nil, ctx.Err()
+	}
+}
+
+func (c *Conn) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight--
+	c.usedAt = time.Now()
+}
+
+func (c *Conn) connected() bool {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil {
+		return false
+	}
+	select {
+	case <-l.ready:
+		return l.err == nil
+	default:
+		return false
+	}
+}
+
+// cancel ends the connection for good, without waiting.
+func (c *Conn) cancel() *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.link != nil {
+		c.link.cancel()
+	}
+	return c.link
+}
+
+// close ends the connection for good and waits for its end.
+func (c *Conn) close() {
+	if l := c.cancel(); l != nil {
+		<-l.down
+	}
+}
+
+// raw carries bytes past gotd: a request encoded beforehand, an answer that the
+// caller decodes. A decode error inside gotd would drop the rest of the server's
+// container.
+type raw struct{ bin.Buffer }
+
+func (r *raw) Encode(b *bin.Buffer) error { b.Put(r.Buf); return nil }
+
+func (r *raw) Decode(b *bin.Buffer) error { r.Buf = b.Buf; return nil } // gotd does not use it again
+
+// methodName is the TL name of a request.
+func methodName(in bin.Encoder) string {
+	if n, ok := in.(interface{ TypeName() string }); ok {
+		return n.TypeName()
+	}
+	return fmt.Sprintf("%T", in)
+}

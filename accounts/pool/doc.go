@@ -1,0 +1,17 @@
+// Package pool keeps the MTProto connections of leased accounts.
+//
+// There is one Conn per leased account. It connects when it is first called and
+// closes when it has been idle; between calls of an idle account there is no
+// goroutine and no socket. A Conn checks its account's lease before every call,
+// refuses a call that a flood wait forbids, and says of every failure what a
+// caller has to know: did Telegram answer, could it have acted, is the account
+// still good.
+//
+// It runs on gotd's mtproto.Conn rather than telegram.Client, which offers no
+// way to pack calls into containers, and it never lets a stored auth key be
+// traded for a new one: a key that Telegram has forgotten is an account that
+// needs login.
+//
+// The package does not repeat calls, and it does not sleep through a flood wait:
+// only the caller knows whether a call may be repeated.
+package pool

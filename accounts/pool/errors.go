@@ -1,0 +1,117 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gotd/td/tgerr"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// What a failed call means. An error of Telegram's own is a *tgerr.Error in the
+// chain: the call was answered and did nothing. Beside it, and beside
+// accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin and ErrBanned, there are:
+var (
+	// ErrAnswerLost: the call may have left, and its answer did not come.
+	// Telegram may have acted. Repeat it only if a repeat is harmless.
+	ErrAnswerLost = errors.New("the answer was lost")
+	// ErrBadAnswer: the call was answered, but not in a form this layer knows.
+	ErrBadAnswer = errors.New("the answer cannot be read")
+
+	errStillBlocked = errors.New("a flood wait is still running; nothing was sent")
+)
+
+// ConnectError: there is no connection, and nothing was sent.
+type ConnectError struct {
+	Account    accounts.ID
+	RetryAfter time.Duration // when the next connect is allowed
+	Err        error
+}
+
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("account %s cannot connect: %v", e.Account, e.Err)
+}
+
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// Names of errors by what they say of the account.
+// Source: core.telegram.org/api/errors, 401 UNAUTHORIZED and 406 NOT_ACCEPTABLE.
+var (
+	loginErrors = []string{"AUTH_KEY_UNREGISTERED", "AUTH_KEY_INVALID", "AUTH_KEY_DUPLICATED", "SESSION_REVOKED", "SESSION_EXPIRED"}
+	banErrors   = []string{"USER_DEACTIVATED", "USER_DEACTIVATED_BAN"}
+)
+
+// failed turns the error of a call into one that says what to do. ctx is the
+// caller's.
+func (c *Conn) failed(ctx context.Context, l *link, method string, err error) error {
+	if wait, ok := tgerr.AsFloodWait(err); ok {
+		return c.flooded(ctx, method, wait, err)
+	}
+	if _, ok := tgerr.As(err); ok {
+		return c.judged(ctx, fmt.Errorf("%s: %w", method, err))
+	}
+	fault := l.fault()
+	if errors.Is(fault, errKeyForgotten) {
+		return c.judged(ctx, fmt.Errorf("%s: %w", method, fault))
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // the caller's own end, not gotd's
+	} else if fault != nil {
+		err = fault
+	}
+	return fmt.Errorf("%s: %w: %w", method, ErrAnswerLost, err)
+}
+
+// connectFailed does the same for a link that never served.
+func (c *Conn) connectFailed(ctx context.Context, err error, wait time.Duration) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
+	}
+	if flood, ok := tgerr.AsFloodWait(err); ok {
+		wait = max(wait, flood)
+	}
+	return c.judged(ctx, &ConnectError{Account: c.account.ID, RetryAfter: wait, Err: err})
+}
+
+// judged adds what the error says of the account, and writes it down.
+func (c *Conn) judged(ctx context.Context, err error) error {
+	var (
+		status accounts.Status
+		fact   error
+	)
+	switch {
+	case tgerr.Is(err, loginErrors...), errors.Is(err, errKeyForgotten):
+		status, fact = accounts.NeedsLogin, accounts.ErrNeedsLogin
+	case tgerr.Is(err, banErrors...):
+		status, fact = accounts.Banned, accounts.ErrBanned
+	default:
+		return err
+	}
+	if tgerr.Is(err, "AUTH_KEY_DUPLICATED") {
+		c.pool.log.Error("one auth key was used from two places at once: a lease was violated, or the session is in use elsewhere", "account", c.account.ID)
+	}
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if serr := c.pool.registry.SetStatus(sctx, c.account.ID, status, err.Error()); serr != nil {
+		c.pool.log.Error("account status not stored", "account", c.account.ID, "status", status, "error", serr)
+	}
+	return fmt.Errorf("%w: %w", fact, err)
+}
+
+// flooded blocks the method for the account, here and for the next holder.
+func (c *Conn) flooded(ctx context.Context, method string, wait time.Duration, err error) error {
+	wait = min(max(wait, time.Second), 14*24*time.Hour)
+	until := time.Now().Add(wait)
+	c.mu.Lock()
+	c.blocked[method] = until
+	c.mu.Unlock()
+	fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if ferr := c.pool.floods.SaveFlood(fctx, accounts.Flood{Account: c.account.ID, Method: method, Until: until}); ferr != nil {
+		c.pool.log.Error("flood wait not stored; a successor would not know of it", "account", c.account.ID, "method", method, "error", ferr)
+	}
+	return &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: err}
+}

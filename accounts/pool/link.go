@@ -1,0 +1,248 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/gotd/td/bin"
+	"github.com/gotd/td/crypto"
+	"github.com/gotd/td/mt"
+	"github.com/gotd/td/mtproto"
+	"github.com/gotd/td/tg"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// run is the life of one link: wait for the backoff, connect, serve until the
+// connection ends, is idle, or ctx is done.
+func (c *Conn) run(ctx context.Context, l *link) {
+	defer l.cancel()
+	if l.before != nil {
+		<-l.before.down // an auth key is on one connection at a time
+		l.before = nil
+	}
+	err := c.backoff(ctx)
+	if err == nil {
+		err = c.serve(ctx, l)
+	}
+	c.ended(ctx, l, err)
+}
+
+// errIdle ends a link that nobody uses.
+var errIdle = errors.New("idle")
+
+// ended leaves the Conn ready for the next link.
+func (c *Conn) ended(ctx context.Context, l *link, err error) {
+	served := false
+	select {
+	case <-l.ready:
+		served = true
+	default:
+	}
+	c.mu.Lock()
+	var wait time.Duration
+	if served {
+		c.failures = 0
+	} else {
+		c.failures++
+		wait = min(c.pool.cfg.BackoffMax, 50*time.Millisecond<<min(c.failures, 16))
+		c.notBefore = time.Now().Add(wait)
+	}
+	if c.link == l {
+		c.link = nil
+	}
+	c.mu.Unlock()
+
+	if !served {
+		l.err = c.connectFailed(ctx, err, wait)
+		close(l.ready)
+	}
+	if !errors.Is(err, errIdle) && ctx.Err() == nil {
+		c.pool.log.Info("connection ended", "account", c.account.ID, "dc", c.account.DC, "error", err)
+	}
+	close(l.down)
+}
+
+// backoff waits until the next connect is allowed.
+func (c *Conn) backoff(ctx context.Context) error {
+	c.mu.Lock()
+	wait := time.Until(c.notBefore)
+	c.mu.Unlock()
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serve connects and stays until the connection ends.
+func (c *Conn) serve(ctx context.Context, l *link) error {
+	// A limit for the connect alone: it is lifted when the link is ready.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(c.pool.cfg.ConnectTimeout, func() {
+		cancel(fmt.Errorf("not connected within %v", c.pool.cfg.ConnectTimeout))
+	})
+	defer limit.Stop()
+
+	session, err := c.pool.registry.Session(ctx, c.account.ID)
+	if err != nil {
+		return err
+	}
+	dial, err := c.pool.dialer(c.account, session, l)
+	if err != nil {
+		return err
+	}
+	l.conn = mtproto.New(dial, c.options(session))
+	err = l.conn.Run(ctx, func(ctx context.Context) error {
+		if err := c.open(ctx, l); err != nil {
+			return err
+		}
+		if !limit.Stop() {
+			return context.Cause(ctx)
+		}
+		return c.untilIdle(ctx)
+	})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if fault := l.fault(); fault != nil && !errors.Is(err, errIdle) {
+		return fault // gotd's own error only says that it closed
+	}
+	return err
+}
+
+func (c *Conn) options(s accounts.Session) mtproto.Options {
+	return mtproto.Options{
+		DC:         s.DC,
+		PublicKeys: c.pool.cfg.PublicKeys,
+		Key:        crypto.Key(s.Key.Bytes()).WithID(),
+		Salt:       s.Salt,
+		Handler:    handler{conn: c, session: s},
+		// gotd sends a request again, under the same id, until it is acknowledged.
+		// Telegram may be slow to acknowledge; that is no reason to give up.
+		RetryInterval: 10 * time.Second,
+		PingInterval:  30 * time.Second,
+		MaxRetries:    int(c.pool.cfg.CallTimeout/(10*time.Second)) + 1,
+		RequestTimeout: func(id uint32) time.Duration {
+			if id == mt.RPCDropAnswerRequestTypeID {
+				return time.Second // a cancelled call waits for it
+			}
+			return 15 * time.Second
+		},
+	}
+}
+
+// open makes the first call of the session, which tells Telegram what client
+// this is, and lets calls through.
+func (c *Conn) open(ctx context.Context, l *link) error {
+	device := c.account.Device
+	defaults := c.pool.cfg.Device
+	var config tg.Config
+	err := l.conn.Invoke(ctx, &tg.InvokeWithLayerRequest{Layer: tg.Layer, Query: &tg.InitConnectionRequest{
+		APIID:          c.pool.cfg.APIID,
+		DeviceModel:    cmp.Or(device.Model, defaults.Model, "Switchboard"),
+		SystemVersion:  cmp.Or(device.SystemVersion, defaults.SystemVersion, runtime.GOOS),
+		AppVersion:     cmp.Or(device.AppVersion, defaults.AppVersion, "1"),
+		SystemLangCode: cmp.Or(device.SystemLangCode, defaults.SystemLangCode, "en"),
+		LangCode:       cmp.Or(device.LangCode, defaults.LangCode, "en"),
+		Query:          &tg.HelpGetConfigRequest{},
+	}}, &config)
+	if err != nil {
+		return fmt.Errorf("initConnection: %w", err)
+	}
+	if c.account.UserID == 0 {
+		if err := c.learnSelf(ctx, l); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	c.usedAt = time.Now()
+	c.mu.Unlock()
+	close(l.ready)
+	c.pool.log.Debug("connected", "account", c.account.ID, "dc", c.account.DC)
+	return nil
+}
+
+// learnSelf asks, once in an account's life, who it is.
+func (c *Conn) learnSelf(ctx context.Context, l *link) error {
+	var us tg.UserClassVector
+	err := l.conn.Invoke(ctx, &tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}, &us)
+	if err != nil {
+		return fmt.Errorf("users.getUsers: %w", err)
+	}
+	for _, u := range us.Elems {
+		if u, ok := u.(*tg.User); ok && u.Self {
+			return c.pool.registry.SetUserID(ctx, c.account.ID, u.ID)
+		}
+	}
+	return errors.New("users.getUsers: the answer does not hold the account itself")
+}
+
+// untilIdle returns errIdle when nobody has called for a while.
+func (c *Conn) untilIdle(ctx context.Context) error {
+	t := time.NewTimer(c.pool.cfg.IdleAfter)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		c.mu.Lock()
+		left := c.pool.cfg.IdleAfter - time.Since(c.usedAt)
+		busy := c.inFlight > 0
+		if left <= 0 && !busy {
+			c.link = nil // the next call makes a new link
+			c.mu.Unlock()
+			return errIdle
+		}
+		c.mu.Unlock()
+		t.Reset(max(left, time.Second))
+	}
+}
+
+// handler receives what Telegram sends unasked.
+type handler struct {
+	conn    *Conn
+	session accounts.Session
+}
+
+// OnMessage decodes updates. It returns no error: gotd would drop the rest of
+// the server's container.
+func (h handler) OnMessage(b *bin.Buffer) error {
+	us, err := tg.DecodeUpdates(b)
+	if err != nil {
+		h.conn.pool.log.Debug("unknown message from Telegram", "account", h.conn.account.ID, "error", err)
+		return nil
+	}
+	h.conn.pool.cfg.OnUpdates(h.conn.account.ID, us)
+	return nil
+}
+
+// OnSession stores the salt with which the next connection can begin. The key
+// stays: see guard.
+func (h handler) OnSession(s mtproto.Session) error {
+	c := h.conn
+	if s.Salt == h.session.Salt || !c.lease.Valid() {
+		return nil
+	}
+	saved := h.session
+	saved.Salt = s.Salt
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.pool.registry.SaveSession(ctx, c.lease, saved); err != nil {
+		c.pool.log.Warn("server salt not stored; the next connection asks for it", "account", c.account.ID, "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gotd/td/exchange"
+	"github.com/gotd/td/tg"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+)
+
+// FloodStore keeps pauses that Telegram demanded, so that the next holder of an
+// account respects them.
+type FloodStore interface {
+	SaveFlood(ctx context.Context, f accounts.Flood) error
+	Floods(ctx context.Context, account accounts.ID) ([]accounts.Flood, error)
+}
+
+// Config tunes a Pool. APIID is required by Telegram; the rest works as zero.
+type Config struct {
+	APIID int // of the application, from my.telegram.org
+
+	// DCs replaces Telegram's data centers: id to host:port. If any is given, no
+	// other server is ever dialled.
+	DCs map[int]string
+	// PublicKeys are the servers' RSA keys; default: Telegram's.
+	PublicKeys []exchange.PublicKey
+
+	// Device fills what an account does not say of itself.
+	Device accounts.Device
+
+	ConnectTimeout time.Duration // for dialling and the first call; default 30s
+	CallTimeout    time.Duration // for one call; default 60s
+	IdleAfter      time.Duration // closes a connection unused this long; default 10m
+	BackoffMax     time.Duration // between failed connects; default 30s
+
+	// OnUpdates is given what Telegram sends unasked. It must not block.
+	OnUpdates func(accounts.ID, tg.UpdatesClass)
+}
+
+func (c Config) withDefaults() Config {
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 30*time.Second)
+	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
+	c.IdleAfter = cmp.Or(c.IdleAfter, 10*time.Minute)
+	c.BackoffMax = cmp.Or(c.BackoffMax, 30*time.Second)
+	if c.OnUpdates == nil {
+		c.OnUpdates = func(accounts.ID, tg.UpdatesClass) {}
+	}
+	return c
+}
+
+// ErrClosed: the pool has been closed.
+var ErrClosed = errors.New("connection pool is closed")
+
+// Pool holds one Conn per leased account.
+type Pool struct {
+	registry *accounts.Registry // immutable, as are floods, cfg and log
+	floods   FloodStore
+	cfg      Config
+	log      *slog.Logger
+
+	running sync.WaitGroup // connections
+
+	mu     sync.Mutex // guards below
+	conns  map[accounts.ID]*Conn
+	closed bool
+}
+
+// New returns a pool without connections.
+func New(registry *accounts.Registry, floods FloodStore, cfg Config, log *slog.Logger) *Pool {
+	return &Pool{registry: registry, floods: floods, cfg: cfg.withDefaults(), log: log, conns: map[accounts.ID]*Conn{}}
+}
+
+// Acquire returns the account's Conn under the lease. It connects when it is
+// called.
+func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
+	if !l.Valid() {
+		return nil, fmt.Errorf("account %s: %w", l.Account, accounts.ErrLeaseLost)
+	}
+	p.mu.Lock()
+	c, closed := p.conns[l.Account], p.closed
+	p.mu.Unlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case c != nil && c.lease.Token == l.Token:
+		return c, nil
+	case c != nil:
+		p.Drop(l.Account) // of an earlier lease
+	}
+
+	account, err := p.registry.Account(ctx, l.Account)
+	if err != nil {
+		return nil, err
+	}
+	floods, err := p.floods.Floods(ctx, l.Account)
+	if err != nil {
+		return nil, fmt.Errorf("flood waits of account %s: %w", l.Account, err)
+	}
+	fresh := newConn(p, account, l, floods)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if c := p.conns[l.Account]; c != nil && c.lease.Token >= l.Token {
+		if c.lease.Token > l.Token {
+			return nil, fmt.Errorf("account %s: %w", l.Account, accounts.ErrLeaseLost)
+		}
+		return c, nil // another caller was faster
+	}
+	p.conns[l.Account] = fresh
+	return fresh, nil
+}
+
+// Drop closes the account's connection and returns once it is closed.
+func (p *Pool) Drop(id accounts.ID) {
+	p.mu.Lock()
+	c := p.conns[id]
+	delete(p.conns, id)
+	p.mu.Unlock()
+	if c != nil {
+		c.close()
+	}
+}
+
+// Connected is the number of open connections.
+func (p *Pool) Connected() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		if c.connected() {
+			n++
+		}
+	}
+	return n
+}
+
+// Close closes every connection and waits for them.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	conns := p.conns
+	p.conns = map[accounts.ID]*Conn{}
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.cancel()
+	}
+	p.running.Wait()
+}

@@ -1,0 +1,237 @@
+package tgsim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gotd/td/crypto"
+	gotd "github.com/gotd/td/session"
+)
+
+// Handler serves the server's controls as JSON over HTTP:
+//
+//	GET  /record?account=&method=&after=  recorded calls, one JSON object a line
+//	GET  /stats                           Stats
+//	GET  /accounts                        users, bots included
+//	POST /accounts                        User -> {"user":…,"session":…}
+//	POST /faults                          adds a fault (see faultRequest)
+//	DELETE /faults                        removes all faults
+//	POST /reset                           ResetRecord
+//	GET  /key                             the public key as PEM
+//
+// account is an id or a username. What cannot be served is answered with a 4xx
+// and {"error":"one sentence"}. It hands out sessions: never expose it.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /record", s.serveRecord)
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Stats()) })
+	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Users()) })
+	mux.HandleFunc("POST /accounts", s.serveAddAccount)
+	mux.HandleFunc("POST /faults", s.serveAddFault)
+	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) {
+		s.ClearFaults()
+		reply(w, http.StatusOK, struct{}{})
+	})
+	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
+		s.ResetRecord()
+		reply(w, http.StatusOK, struct{}{})
+	})
+	mux.HandleFunc("GET /key", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(s.PublicKeyPEM())
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s here", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+// Users lists the accounts by id.
+func (s *Server) Users() []User {
+	s.world.mu.RLock()
+	defer s.world.mu.RUnlock()
+	out := make([]User, 0, len(s.world.users))
+	for _, a := range s.world.users {
+		out = append(out, a.User)
+	}
+	slices.SortFunc(out, func(a, b User) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// sessionFile is a Session in the form of gotd's session storage.
+type sessionFile struct {
+	Version int
+	Data    gotd.Data
+}
+
+// SessionJSON returns sess as gotd's session storage keeps it. The bytes are a secret.
+func (s *Server) SessionJSON(sess Session) ([]byte, error) {
+	id := crypto.Key(sess.AuthKey).ID()
+	return json.Marshal(sessionFile{Version: 1, Data: gotd.Data{
+		DC:        sess.DC,
+		Addr:      s.Addr(),
+		AuthKey:   sess.AuthKey[:],
+		AuthKeyID: id[:],
+		Salt:      sess.Salt,
+	}})
+}
+
+func (s *Server) serveRecord(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	f := Filter{Method: q.Get("method")}
+	var err error
+	if f.Account, err = s.accountID(q.Get("account")); err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return
+	}
+	if v := q.Get("after"); v != "" {
+		if f.After, err = strconv.ParseInt(v, 10, 64); err != nil || f.After < 0 {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("after=%q is not the number of a call", v))
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	enc := json.NewEncoder(w)
+	for _, c := range s.Calls(f) {
+		if err := enc.Encode(c); err != nil {
+			return // the reader is gone
+		}
+	}
+}
+
+// accountID turns an id or a username into an id; "" is 0.
+func (s *Server) accountID(v string) (int64, error) {
+	if v == "" {
+		return 0, nil
+	}
+	w := s.world
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if id, err := strconv.ParseInt(v, 10, 64); err == nil {
+		if _, ok := w.users[id]; ok {
+			return id, nil
+		}
+		return 0, fmt.Errorf("there is no account %d", id)
+	}
+	p, ok := w.names[strings.ToLower(strings.TrimPrefix(v, "@"))]
+	if !ok || p.kind != kindUser {
+		return 0, fmt.Errorf("there is no account %q", v)
+	}
+	return p.id, nil
+}
+
+func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
+	var u User
+	if err := body(r, &u); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	u, err := s.AddUser(u)
+	if err != nil {
+		refuse(w, http.StatusConflict, err)
+		return
+	}
+	sess, err := s.NewSession(u.ID)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	file, err := s.SessionJSON(sess)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	reply(w, http.StatusCreated, struct {
+		User    User            `json:"user"`
+		Session json.RawMessage `json:"session"`
+	}{u, file})
+}
+
+// faultRequest is a Fault as POST /faults takes it.
+type faultRequest struct {
+	Method      string  `json:"method"`
+	Account     string  `json:"account"` // id or username
+	Code        int     `json:"code"`
+	Error       string  `json:"error"`
+	DropAnswer  bool    `json:"drop_answer"`
+	Cut         bool    `json:"cut"`
+	Delay       string  `json:"delay"` // as 250ms
+	Times       int     `json:"times"`
+	Probability float64 `json:"probability"`
+}
+
+func (s *Server) serveAddFault(w http.ResponseWriter, r *http.Request) {
+	var req faultRequest
+	if err := body(r, &req); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	f := Fault{
+		Method: req.Method, Code: req.Code, Error: req.Error, DropAnswer: req.DropAnswer,
+		Cut: req.Cut, Times: req.Times, Probability: req.Probability,
+	}
+	var err error
+	if f.Account, err = s.accountID(req.Account); err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return
+	}
+	if req.Delay != "" {
+		if f.Delay, err = time.ParseDuration(req.Delay); err != nil || f.Delay < 0 {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("delay %q is not a duration like 250ms", req.Delay))
+			return
+		}
+	}
+	switch {
+	case f.Error == "" && !f.DropAnswer && !f.Cut && f.Delay == 0:
+		err = errors.New("a fault needs one of error, drop_answer, cut, delay")
+	case f.Times < 0:
+		err = errors.New("times must not be negative")
+	case f.Probability < 0 || f.Probability > 1:
+		err = errors.New("probability must be between 0 and 1")
+	case f.Method != "" && !knownMethod(f.Method):
+		err = fmt.Errorf("there is no method %q in the layer", f.Method)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	s.AddFault(f)
+	reply(w, http.StatusCreated, struct{}{})
+}
+
+// body reads a JSON request without unknown fields.
+func body(r *http.Request, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<20))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("the body is not the JSON expected: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("the body holds more than one JSON object")
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the reader may be gone
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	reply(w, status, struct {
+		Error string `json:"error"`
+	}{strings.TrimPrefix(err.Error(), "tgsim: ")})
+}

@@ -1,0 +1,20 @@
+// Package tgsim is a simulated Telegram that speaks real MTProto 2.0 over TCP,
+// so that a client is tested as it ships, on a real socket.
+//
+// It is a strict judge, not a mirror of one client: key exchange, transports,
+// salts, msg_ids, seqnos and containers follow core.telegram.org/mtproto, and
+// a client that breaks a rule is refused with the code Telegram would use and
+// counted in Stats.Violations. Every API call is kept in a record (account,
+// frame, container, order, effect), so that "sent exactly once, in order, in k
+// frames" is asserted on the server's side.
+//
+// The world has users, bots, basic groups and channels. Access hashes differ
+// for every account and are checked on every request. Faults are added on
+// demand: errors, late or lost answers, cut connections, rotated salts,
+// revoked sessions, forgotten keys.
+//
+// Non-goals: media, secret chats, update gaps (getDifference), persistence,
+// and anything that needs more than one data centre. Nothing is written to
+// disk; what a client can make the server keep is bounded, by constants next to
+// the code that uses them.
+package tgsim

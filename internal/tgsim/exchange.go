@@ -1,0 +1,87 @@
+package tgsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gotd/td/bin"
+	"github.com/gotd/td/exchange"
+)
+
+// exchange makes an auth key with the client, see
+// core.telegram.org/mtproto/auth_key. first is the frame that began it.
+// Encrypted frames that arrive meanwhile are handled as always.
+func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
+	defer func() {
+		// gotd's flow parses numbers of a stranger: a panic there must end this
+		// connection, not the server.
+		if r := recover(); r != nil {
+			err = fmt.Errorf("key exchange: panic: %v", r)
+		}
+	}()
+	ec := &exchangeConn{c: c, first: first}
+	res, err := exchange.NewExchanger(ec, c.s.cfg.DC).
+		WithTimeout(openTimeout).
+		Server(exchange.PrivateKey{RSA: c.s.cfg.Key}).
+		Run(ctx)
+	if err != nil {
+		c.s.stats.violate(c.id, 0, "key exchange: "+err.Error())
+		var refused *exchange.ServerExchangeError
+		if errors.As(err, &refused) {
+			var b bin.Buffer
+			b.PutInt32(-refused.Code)
+			_ = c.send(&b) // the connection ends anyway
+		}
+		return fmt.Errorf("key exchange: %w", err)
+	}
+	k := newAuthKey(res.Key, res.ServerSalt, time.Now())
+	c.s.addKey(k)
+	c.log.Info("auth key created", "key", k.hex)
+	return nil
+}
+
+// exchangeConn gives the exchange its frames and nobody else's.
+type exchangeConn struct {
+	c     *conn
+	first *bin.Buffer
+}
+
+func (e *exchangeConn) Send(ctx context.Context, b *bin.Buffer) error {
+	if d := e.c.s.cfg.RTT; d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-e.c.done:
+			return context.Canceled
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return e.c.send(b)
+}
+
+func (e *exchangeConn) Recv(ctx context.Context, b *bin.Buffer) error {
+	if e.first != nil {
+		b.ResetTo(e.first.Buf)
+		e.first = nil
+		return nil
+	}
+	for {
+		if err := e.c.tc.Recv(ctx, b); err != nil {
+			return err
+		}
+		e.c.s.stats.frames.Add(1)
+		var keyID [8]byte
+		if b.PeekN(keyID[:], 8) != nil || keyID == [8]byte{} {
+			return nil
+		}
+		if err := e.c.encrypted(ctx, keyID, &bin.Buffer{Buf: b.Copy()}); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *exchangeConn) Close() error { return nil }

@@ -1,0 +1,297 @@
+package tgsim
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gotd/td/tg"
+)
+
+// Bounds of what is kept per account and channel.
+const (
+	keepPosts     = 500    // messages per box
+	keepRandomIDs = 65_536 // for the detection of repeated ones
+)
+
+// maxText is the length of a message in UTF-16 units, as in config.message_length_max.
+const maxText = 4096
+
+// post is a message as one account (or channel) has it.
+type post struct {
+	id       int
+	from     int64
+	peer     peer
+	text     string
+	date     int
+	silent   bool
+	replyTo  int
+	randomID int64
+	twin     int // id of the other side's copy, in private chats
+	entities []tg.MessageEntityClass
+}
+
+func (m *post) tg(viewer int64) *tg.Message {
+	out := &tg.Message{
+		ID:       m.id,
+		Out:      m.from == viewer,
+		FromID:   &tg.PeerUser{UserID: m.from},
+		PeerID:   m.peer.tg(),
+		Date:     m.date,
+		Message:  m.text,
+		Silent:   m.silent,
+		Entities: m.entities,
+	}
+	if m.replyTo != 0 {
+		h := &tg.MessageReplyHeader{}
+		h.SetReplyToMsgID(m.replyTo)
+		out.ReplyTo = h
+	}
+	return out
+}
+
+// box is the messages of an account or channel, see core.telegram.org/api/updates.
+type box struct {
+	lastID int
+	pts    int
+	posts  []*post // by id, the latest keepPosts
+}
+
+func (b *box) add(m *post) {
+	if len(b.posts) >= 2*keepPosts {
+		b.posts = append(b.posts[:0:0], b.posts[len(b.posts)-keepPosts:]...)
+	}
+	b.posts = append(b.posts, m)
+	b.pts++
+}
+
+func (b *box) find(id int) *post {
+	i, ok := slices.BinarySearchFunc(b.posts, id, func(m *post, id int) int { return m.id - id })
+	if !ok {
+		return nil
+	}
+	return b.posts[i]
+}
+
+// sentLog remembers random_ids and what came of them.
+type sentLog struct {
+	byRandom map[int64]delivery
+	order    []int64
+}
+
+func (l *sentLog) add(random int64, d delivery) {
+	if l.byRandom == nil {
+		l.byRandom = map[int64]delivery{}
+	}
+	if len(l.order) >= 2*keepRandomIDs {
+		for _, id := range l.order[:keepRandomIDs] {
+			delete(l.byRandom, id)
+		}
+		l.order = append(l.order[:0:0], l.order[keepRandomIDs:]...)
+	}
+	l.byRandom[random] = d
+	l.order = append(l.order, random)
+}
+
+// delivery is a message that viewer has to hear of.
+type delivery struct {
+	viewer int64
+	msg    *post
+	pts    int
+}
+
+// resolve checks an input peer as account viewer presents it.
+func (w *world) resolveLocked(viewer int64, in tg.InputPeerClass) (peer, *rpcError) {
+	switch p := in.(type) {
+	case *tg.InputPeerSelf:
+		return peer{kindUser, viewer}, nil
+	case *tg.InputPeerUser:
+		to := peer{kindUser, p.UserID}
+		_, ok := w.users[p.UserID]
+		if p.UserID == viewer && p.AccessHash == 0 {
+			return to, nil
+		}
+		if !ok || !w.hashOKLocked(viewer, to, p.AccessHash) {
+			return peer{}, errPeer
+		}
+		return to, nil
+	case *tg.InputPeerChat:
+		c, ok := w.chats[p.ChatID]
+		if !ok || !slices.Contains(c.members, viewer) {
+			return peer{}, errPeer
+		}
+		return peer{kindChat, p.ChatID}, nil
+	case *tg.InputPeerChannel:
+		to := peer{kindChannel, p.ChannelID}
+		c, ok := w.channels[p.ChannelID]
+		if !ok || !w.hashOKLocked(viewer, to, p.AccessHash) {
+			return peer{}, &rpcError{400, "CHANNEL_INVALID"}
+		}
+		if _, joined := c.joined[viewer]; !joined && c.Username == "" {
+			return peer{}, &rpcError{400, "CHANNEL_PRIVATE"}
+		}
+		return to, nil
+	}
+	return peer{}, errPeer
+}
+
+var errPeer = &rpcError{400, "PEER_ID_INVALID"}
+
+// send stores a new message for everybody concerned. The first delivery is the
+// sender's. For a repeated random_id nothing is stored and the first delivery
+// is the one of then.
+func (w *world) send(viewer int64, req *tg.MessagesSendMessageRequest, text string, now time.Time) (to peer, copies []delivery, dup bool, failed *rpcError) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to, failed = w.resolveLocked(viewer, req.Peer); failed != nil {
+		return to, nil, false, failed
+	}
+	if req.RandomID == 0 {
+		return to, nil, false, &rpcError{400, "RANDOM_ID_EMPTY"}
+	}
+	me := w.users[viewer]
+	if old, ok := me.sent.byRandom[req.RandomID]; ok {
+		if old.msg.peer != to {
+			return to, nil, false, &rpcError{500, "RANDOM_ID_DUPLICATE"}
+		}
+		return to, []delivery{old}, true, nil
+	}
+	reply := replyID(req)
+	m := post{from: viewer, peer: to, text: text, date: int(now.Unix()), silent: req.Silent, replyTo: reply, randomID: req.RandomID, entities: req.Entities}
+	switch to.kind {
+	case kindChannel:
+		copies, failed = w.toChannelLocked(me, m)
+	case kindChat:
+		copies, failed = w.toChatLocked(me, m)
+	default:
+		copies, failed = w.toUserLocked(me, m)
+	}
+	if failed == nil {
+		me.sent.add(req.RandomID, copies[0])
+	}
+	return to, copies, false, failed
+}
+
+func replyID(req *tg.MessagesSendMessageRequest) int {
+	if r, ok := req.ReplyTo.(*tg.InputReplyToMessage); ok {
+		return r.ReplyToMsgID
+	}
+	return 0
+}
+
+var errReply = &rpcError{400, "REPLY_MESSAGE_ID_INVALID"}
+
+// put gives m the next id of b.
+func put(b *box, m post) *post {
+	b.lastID++
+	m.id = b.lastID
+	b.add(&m)
+	return &m
+}
+
+func (w *world) toUserLocked(me *account, m post) ([]delivery, *rpcError) {
+	if m.replyTo < 0 || m.replyTo > me.lastID {
+		return nil, errReply
+	}
+	mine := put(&me.box, m)
+	copies := []delivery{{me.ID, mine, me.pts}}
+	if m.peer.id == me.ID { // Saved Messages
+		return copies, nil
+	}
+	other := w.users[m.peer.id]
+	if old := me.find(m.replyTo); old != nil {
+		m.replyTo = old.twin
+	}
+	m.peer, m.randomID, m.twin = peer{kindUser, me.ID}, 0, mine.id
+	theirs := put(&other.box, m)
+	mine.twin = theirs.id
+	other.meet(peer{kindUser, me.ID})
+	me.meet(peer{kindUser, other.ID})
+	return append(copies, delivery{other.ID, theirs, other.pts}), nil
+}
+
+func (w *world) toChatLocked(me *account, m post) ([]delivery, *rpcError) {
+	if m.replyTo < 0 || m.replyTo > me.lastID {
+		return nil, errReply
+	}
+	copies := []delivery{{me.ID, put(&me.box, m), me.pts}}
+	m.randomID, m.replyTo = 0, 0 // ids differ between the members
+	for _, id := range w.chats[m.peer.id].members {
+		if id != me.ID {
+			other := w.users[id]
+			copies = append(copies, delivery{id, put(&other.box, m), other.pts})
+		}
+	}
+	return copies, nil
+}
+
+func (w *world) toChannelLocked(me *account, m post) ([]delivery, *rpcError) {
+	c := w.channels[m.peer.id]
+	if _, joined := c.joined[me.ID]; !joined {
+		return nil, &rpcError{403, "CHAT_WRITE_FORBIDDEN"}
+	}
+	if m.replyTo < 0 || m.replyTo > c.lastID {
+		return nil, errReply
+	}
+	stored := put(&c.box, m)
+	copies := []delivery{{me.ID, stored, c.pts}}
+	for _, id := range c.members {
+		if id != me.ID {
+			copies = append(copies, delivery{id, stored, c.pts})
+		}
+	}
+	return copies, nil
+}
+
+func (a *account) meet(p peer) {
+	if a.Bot {
+		a.met[p] = struct{}{}
+	}
+}
+
+// history is the latest messages of a conversation, newest first.
+func (w *world) history(viewer int64, in tg.InputPeerClass, offsetID, limit int) ([]*post, peer, int, *rpcError) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	p, failed := w.resolveLocked(viewer, in)
+	if failed != nil {
+		return nil, p, 0, failed
+	}
+	b := &w.users[viewer].box
+	if p.kind == kindChannel {
+		b = &w.channels[p.id].box
+	}
+	if limit <= 0 || limit > 100 {
+		limit = 100
+	}
+	out := []*post{}
+	for _, m := range slices.Backward(b.posts) {
+		if m.peer == p && (offsetID <= 0 || m.id < offsetID) && len(out) < limit {
+			out = append(out, m)
+		}
+	}
+	return out, p, b.pts, nil
+}
+
+// checkText applies the limits of messages.sendMessage to its text.
+func checkText(s string) (string, *rpcError) {
+	s = strings.TrimSpace(s)
+	switch {
+	case s == "":
+		return "", &rpcError{400, "MESSAGE_EMPTY"}
+	case len(s) <= maxText:
+		return s, nil
+	}
+	n := 0
+	for _, r := range s {
+		n++
+		if r > 0xffff && r <= utf8.MaxRune {
+			n++ // a surrogate pair
+		}
+	}
+	if n > maxText {
+		return "", &rpcError{400, "MESSAGE_TOO_LONG"}
+	}
+	return s, nil
+}

@@ -1,0 +1,119 @@
+package tgsim
+
+import (
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Call is one API call that the server ran or refused. Calls are numbered in
+// the order in which they took effect.
+type Call struct {
+	Seq       int64     `json:"seq"`
+	Time      time.Time `json:"time"`
+	Account   int64     `json:"account"` // user id, 0 when the key is not authorized
+	Method    string    `json:"method"`  // TL name, as messages.sendMessage
+	MsgID     int64     `json:"msg_id,string"`
+	Container int64     `json:"container,string"` // msg_id of the container it came in, 0 if alone
+	Frame     int64     `json:"frame"`            // number of the encrypted frame, over all connections
+	Conn      int64     `json:"conn"`
+	KeyID     string    `json:"key_id"`
+	Layer     int       `json:"layer"` // of the key's last invokeWithLayer
+	Params    Params    `json:"params"`
+	Error     string    `json:"error,omitempty"` // of the rpc_error it was answered with
+	Effect    bool      `json:"effect"`          // something was really created
+	Duplicate bool      `json:"duplicate"`       // a known random_id: answered, nothing created
+}
+
+// Params is the part of a call's parameters worth asserting on.
+type Params struct {
+	PeerKind   string  `json:"peer_kind,omitempty"` // self, user, chat, channel
+	PeerID     int64   `json:"peer_id,omitempty"`
+	AccessHash int64   `json:"access_hash,string,omitempty"`
+	RandomID   int64   `json:"random_id,string,omitempty"`
+	Message    string  `json:"message,omitempty"` // at most 512 bytes
+	MessageID  int     `json:"message_id,omitempty"`
+	ReplyTo    int     `json:"reply_to,omitempty"`
+	Silent     bool    `json:"silent,omitempty"`
+	Username   string  `json:"username,omitempty"`
+	After      []int64 `json:"after,omitempty"` // of invokeAfterMsg(s)
+}
+
+const maxRecordedText = 512
+
+func clip(s string) string {
+	if len(s) <= maxRecordedText {
+		return s
+	}
+	s = s[:maxRecordedText]
+	for !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// Filter selects calls; its zero value selects all.
+type Filter struct {
+	Account int64
+	Method  string
+	After   int64 // only calls with a greater Seq
+}
+
+func (f Filter) match(c *Call) bool {
+	return (f.Account == 0 || f.Account == c.Account) &&
+		(f.Method == "" || f.Method == c.Method)
+}
+
+// record keeps the latest calls in a ring.
+type record struct {
+	limit int // immutable
+
+	mu   sync.Mutex // guards below
+	seq  int64      // of the last call
+	base int64      // seq at the last reset
+	ring []Call     // grows up to limit, then is written round and round
+}
+
+func newRecord(limit int) *record {
+	return &record{limit: limit}
+}
+
+func (r *record) add(c Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seq++
+	c.Seq = r.seq
+	if len(r.ring) < r.limit {
+		r.ring = append(r.ring, c)
+	} else {
+		r.ring[(r.seq-r.base-1)%int64(r.limit)] = c
+	}
+}
+
+func (r *record) counts() (calls, dropped int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls = int(r.seq - r.base)
+	return calls, calls - len(r.ring)
+}
+
+func (r *record) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.base, r.ring = r.seq, nil
+}
+
+// Calls returns the recorded calls that match, in order of Seq.
+func (s *Server) Calls(f Filter) []Call {
+	r := s.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := int64(len(r.ring))
+	out := []Call{}
+	for seq := max(r.seq-n, f.After) + 1; seq <= r.seq; seq++ {
+		if c := &r.ring[(seq-r.base-1)%int64(r.limit)]; f.match(c) {
+			out = append(out, *c)
+		}
+	}
+	return out
+}

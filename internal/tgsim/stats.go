@@ -1,0 +1,82 @@
+package tgsim
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// keepViolations bounds Stats.Violation; the count goes on.
+const keepViolations = 1000
+
+// Violation is one broken rule of MTProto.
+type Violation struct {
+	Time time.Time `json:"time"`
+	Conn int64     `json:"conn"`
+	Code int       `json:"code"` // of bad_msg_notification, 0 if the rule has none
+	Rule string    `json:"rule"`
+}
+
+// Stats counts what happened since the start, or since ResetRecord.
+type Stats struct {
+	Connections    int         `json:"connections"`
+	Frames         int         `json:"frames"` // received
+	Calls          int         `json:"calls"`
+	Containers     int         `json:"containers"`      // received
+	BadSalts       int         `json:"bad_salts"`       // answered with bad_server_salt; no violation
+	UnknownKeys    int         `json:"unknown_keys"`    // answered with transport error -404
+	DuplicatedKeys int         `json:"duplicated_keys"` // see Config.OneConnectionPerKey; counted always
+	Dropped        int         `json:"dropped"`         // calls no longer in the record
+	Violations     int         `json:"violations"`
+	Violation      []Violation `json:"violation"` // the latest 1000
+}
+
+type stats struct {
+	connections, frames, containers, badSalts, unknownKeys, duplicated atomic.Int64
+
+	mu         sync.Mutex // guards below
+	violations int
+	list       []Violation
+}
+
+func (s *stats) violate(conn int64, code int, rule string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.violations++
+	if len(s.list) == keepViolations {
+		s.list = append(s.list[:0], s.list[1:]...)
+	}
+	s.list = append(s.list, Violation{Time: time.Now(), Conn: conn, Code: code, Rule: rule})
+}
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	st := &s.stats
+	out := Stats{
+		Connections:    int(st.connections.Load()),
+		Frames:         int(st.frames.Load()),
+		Containers:     int(st.containers.Load()),
+		BadSalts:       int(st.badSalts.Load()),
+		UnknownKeys:    int(st.unknownKeys.Load()),
+		DuplicatedKeys: int(st.duplicated.Load()),
+	}
+	out.Calls, out.Dropped = s.record.counts()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	out.Violations = st.violations
+	out.Violation = append([]Violation{}, st.list...)
+	return out
+}
+
+// ResetRecord empties the record and sets the counters of Stats to zero.
+// Connections, sessions, messages and faults stay.
+func (s *Server) ResetRecord() {
+	s.record.reset()
+	st := &s.stats
+	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated} {
+		n.Store(0)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.violations, st.list = 0, nil
+}

@@ -1,0 +1,211 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/peers/resolver"
+)
+
+// Leases tells what this worker holds; accounts.Leases implements it.
+type Leases interface {
+	Lease(id accounts.ID) (accounts.Lease, bool)
+}
+
+// Cancels tells which jobs a producer has cancelled; dispatch.Dispatcher
+// implements it.
+type Cancels interface {
+	Cancelled(ctx context.Context, account accounts.ID, job string) (bool, error)
+}
+
+// Deps is what the handlers work with. All are required.
+type Deps struct {
+	Leases   Leases
+	Cancels  Cancels
+	Pool     *pool.Pool
+	Resolver *resolver.Resolver
+	Ledger   jobs.Ledger
+	Redis    redis.UniversalClient // where outcomes are published
+	Worker   string                // name of this worker in outcomes
+	Log      *slog.Logger
+}
+
+// Config tunes the handlers. The zero value is usable.
+type Config struct {
+	MaxAttempts   int           // of one job; waits do not count; default 10
+	RecordTimeout time.Duration // for writing an outcome to the ledger; default 30s
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, 10)
+	c.RecordTimeout = cmp.Or(c.RecordTimeout, 30*time.Second)
+	return c
+}
+
+// Handlers runs jobs of every kind. It implements asynq.Handler.
+type Handlers struct {
+	Deps
+	cfg Config
+}
+
+var _ asynq.Handler = (*Handlers)(nil)
+
+// New returns the handlers.
+func New(deps Deps, cfg Config) *Handlers {
+	return &Handlers{Deps: deps, cfg: cfg.withDefaults()}
+}
+
+// job is one run of one task.
+type job struct {
+	id       string
+	kind     jobs.Kind
+	lease    accounts.Lease
+	envelope *jobs.Envelope
+	attempt  int // from 1
+}
+
+// ProcessTask runs the task of one job. It returns nil once the outcome is
+// recorded, accounts.ErrLeaseLost if the job is another worker's now, and a
+// *jobs.RetryError otherwise.
+func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	id, _ := asynq.GetTaskID(ctx)
+	id = text(id)
+	queue, _ := asynq.GetQueueName(ctx)
+	account, ok := jobs.QueueAccount(queue)
+	if !ok {
+		return fmt.Errorf("task %s: queue %q belongs to no account", id, queue)
+	}
+	lease, ok := h.Leases.Lease(account)
+	if !ok {
+		return fmt.Errorf("job %s: account %s: %w", id, account, accounts.ErrLeaseLost)
+	}
+	retried, _ := asynq.GetRetryCount(ctx)
+	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
+
+	switch done, err := h.Ledger.Outcome(ctx, id); {
+	case err == nil:
+		return h.publish(ctx, done)
+	case !errors.Is(err, jobs.ErrNotFound):
+		return later(ctx, fmt.Errorf("job %s: ask the ledger: %w", id, err))
+	}
+	res := jobs.Result{
+		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
+		EnqueuedAt: jobs.EnqueuedAt(t.Headers()), StartedAt: time.Now(),
+	}
+
+	switch cancelled, err := h.Cancels.Cancelled(ctx, account, id); {
+	case err != nil:
+		return later(ctx, fmt.Errorf("job %s: ask whether it is cancelled: %w", id, err))
+	case cancelled:
+		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
+		return h.finish(ctx, j, res)
+	}
+
+	var err error
+	if j.envelope, err = jobs.Decode(j.kind, t.Payload()); err == nil && j.envelope.Account != account {
+		err = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", j.envelope.Account, account)}
+	}
+	if err != nil {
+		res.State, res.Error = jobs.Failed, &jobs.Error{Name: "invalid_job", Message: err.Error()}
+		res.Payload = t.Payload()
+		return h.finish(ctx, j, res)
+	}
+
+	answer, err := h.run(ctx, j)
+	if err != nil {
+		failure, retry := h.judge(ctx, j, err)
+		if retry != nil {
+			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", err)
+			return retry
+		}
+		res.State, res.Error = failure.state, failure.err
+	} else if res.Result, err = json.Marshal(answer); err != nil {
+		res.State, res.Error = jobs.Unknown, &jobs.Error{Name: "bad_answer", Message: fmt.Sprintf("the job was done, but its answer cannot be written as JSON: %v", err)}
+	} else {
+		res.State = jobs.Succeeded
+	}
+	return h.finish(ctx, j, res)
+}
+
+// text is s as a database can keep it: any producer may have chosen it.
+func text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// run does the work of one kind.
+func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
+	conn, err := h.Pool.Acquire(ctx, j.lease)
+	if err != nil {
+		return nil, err
+	}
+	inv := h.Resolver.Harvesting(j.lease.Account, conn)
+	switch j.kind {
+	case jobs.KindSend:
+		return h.send(ctx, j, conn.Account(), inv)
+	case jobs.KindResolve:
+		return h.resolve(ctx, j, conn.Account(), inv)
+	}
+	return nil, fmt.Errorf("kind %q has no handler", j.kind)
+}
+
+// finish records an outcome, then publishes it. The outcome must be kept even if
+// the job's time is over: the message is sent.
+func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
+	res.FinishedAt = time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.RecordTimeout)
+	defer cancel()
+	stored, err := h.record(ctx, j, res)
+	if err != nil {
+		return err
+	}
+	if res.State != jobs.Succeeded {
+		h.Log.Info("job ended", "job_id", j.id, "account", j.lease.Account, "kind", j.kind, "state", res.State, "attempts", res.Attempts, "error", res.Error)
+	}
+	return h.publish(ctx, stored)
+}
+
+// record writes the outcome, trying again while the ledger cannot be reached and
+// the account is ours.
+func (h *Handlers) record(ctx context.Context, j *job, res jobs.Result) (jobs.Result, error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		stored, err := h.Ledger.Record(ctx, j.lease, res)
+		switch {
+		case err == nil:
+			return stored, nil
+		case errors.Is(err, accounts.ErrLeaseLost):
+			return jobs.Result{}, fmt.Errorf("record job %s: %w", j.id, err)
+		case !j.lease.Valid():
+			// The successor runs the job again, under the same random_id.
+			return jobs.Result{}, fmt.Errorf("record job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
+		}
+		h.Log.Warn("outcome not recorded; trying again", "job_id", j.id, "account", j.lease.Account, "error", err)
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return jobs.Result{}, &jobs.RetryError{After: 5 * time.Second, Snooze: true, Err: fmt.Errorf("record job %s: %w", j.id, err)}
+		}
+	}
+}
+
+// publish tells those who wait. The ledger has the outcome already, so a failure
+// costs them time, not the outcome.
+func (h *Handlers) publish(ctx context.Context, res jobs.Result) error {
+	if err := jobs.Publish(ctx, h.Redis, res); err != nil {
+		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
+	}
+	return nil
+}

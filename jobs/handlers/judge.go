@@ -1,0 +1,101 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gotd/td/tgerr"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/peers"
+	"github.com/tgswitchboard/switchboard/peers/resolver"
+)
+
+// failure is how a job ends without success.
+type failure struct {
+	state jobs.State
+	err   *jobs.Error
+}
+
+func failed(code int, name, message string) failure {
+	return failure{jobs.Failed, &jobs.Error{Code: code, Name: name, Message: message}}
+}
+
+// parked is how long a job of an account that cannot be used waits in this
+// worker; the lease goes back long before.
+const parked = time.Minute
+
+// judge decides what an error of a run means: an end, or another run. It is the
+// only place that does.
+func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error) {
+	var (
+		flood   *accounts.FloodWaitError
+		connect *pool.ConnectError
+		unknown *resolver.Error
+		foreign *peers.OtherAccountError
+		field   *jobs.FieldError
+	)
+	telegram, answered := tgerr.As(err)
+	switch {
+	case errors.Is(err, accounts.ErrLeaseLost), errors.Is(err, pool.ErrClosed):
+		return failure{}, fmt.Errorf("job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
+	case errors.As(err, &flood):
+		return failure{}, snooze(flood.Wait, err)
+	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
+		return failure{}, snooze(parked, err)
+	case errors.As(err, &connect):
+		return failure{}, snooze(connect.RetryAfter, err)
+	case ctx.Err() != nil:
+		return failure{}, snooze(0, err)
+
+	case errors.As(err, &field):
+		return failed(0, "invalid_job", field.Error()), nil
+	case errors.As(err, &foreign):
+		return failed(0, peers.CodeOtherAccount, foreign.Error()), nil
+	case errors.As(err, &unknown):
+		return failed(0, unknown.Code, unknown.Message), nil
+
+	// The random_id makes a repeated send harmless, and a resolve always is.
+	case errors.Is(err, pool.ErrAnswerLost):
+		return failure{}, snooze(0, err)
+	case errors.Is(err, pool.ErrBadAnswer):
+		return failure{jobs.Unknown, &jobs.Error{Name: "bad_answer", Message: fmt.Sprintf("Telegram answered, but not in a form that this version reads, so whether the job was done is not known: %v", err)}}, nil
+	case answered && telegram.IsType("RANDOM_ID_DUPLICATE"):
+		// The first call with this random_id is still being run, or was: never a
+		// new one.
+		return h.again(j, err, failure{jobs.Unknown, &jobs.Error{Code: telegram.Code, Name: telegram.Message,
+			Message: "Telegram has seen this message before and does not say what became of it; look into the chat before sending it again"}})
+	case answered && (telegram.Code >= 500 || telegram.Code < 0):
+		return h.again(j, err, failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram failed %d times: %v", j.attempt, err)))
+	case answered:
+		return failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram refused: %v", err)), nil
+	}
+	return h.again(j, err, failed(0, "internal", err.Error()))
+}
+
+// again is another attempt, or the end after the last one.
+func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
+	if j.attempt >= h.cfg.MaxAttempts {
+		return end, nil
+	}
+	wait := min(time.Second<<min(j.attempt-1, 10), time.Minute)
+	return failure{}, &jobs.RetryError{After: wait + rand.N(wait/2), Err: err}
+}
+
+// snooze is another run that costs no attempt.
+func snooze(wait time.Duration, err error) error {
+	return &jobs.RetryError{After: max(wait, time.Second), Snooze: true, Err: err}
+}
+
+// later is a snooze because something of ours cannot be reached.
+func later(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return snooze(0, err)
+	}
+	return snooze(2*time.Second+rand.N(time.Second), err)
+}

@@ -1,0 +1,6 @@
+package resolver
+
+import "time"
+
+// SetNow replaces the clock.
+func (r *Resolver) SetNow(now func() time.Time) { r.now = now }
