@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/cli"
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+const defaultWait = 30 * time.Second
+
+// order is one job to enqueue, with the flags that every kind has.
+type order struct {
+	redis          string
+	account        string
+	idempotencyKey string
+	at             string
+	wait           time.Duration
+}
+
+func (o *order) register(cmd *cobra.Command, wait time.Duration) {
+	fs := cmd.Flags()
+	cli.RedisVar(fs, &o.redis)
+	fs.StringVar(&o.account, "account", "", "`name` of the account that does it")
+	_ = cmd.MarkFlagRequired("account")
+	fs.StringVar(&o.idempotencyKey, "idempotency-key", "", "a repeated command with this `key` is the same job, and runs once")
+	fs.StringVar(&o.at, "at", "", "run it at this `time`: RFC 3339 (2030-01-31T15:04:05Z), or from now on (+10m)")
+	fs.DurationVar(&o.wait, "wait", wait, "wait for the outcome, this long at most")
+	fs.Lookup("wait").NoOptDefVal = defaultWait.String()
+}
+
+// place enqueues a job and, if asked to, waits for its outcome. Nothing is sent
+// unless the whole command is right.
+func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e jobs.Envelope) error {
+	var err error
+	if e.Account, err = account(o.account); err != nil {
+		return err
+	}
+	e.V, e.IdempotencyKey = jobs.Version, o.idempotencyKey
+	if flags.Changed("idempotency-key") && o.idempotencyKey == "" {
+		return cli.Usage("--idempotency-key is empty")
+	}
+	if err := e.Validate(); err != nil {
+		return explain(err, o.redis)
+	}
+	at, err := parseAt(o.at, time.Now())
+	if err != nil {
+		return err
+	}
+	if o.wait < 0 {
+		return cli.Usage("--wait=%s: give a duration above 0, or 0 not to wait", short(o.wait))
+	}
+	if o.wait > 0 && !at.IsZero() && time.Until(at) > o.wait {
+		return cli.Usage("--wait=%s ends before --at=%s; wait longer, or leave --wait out and use `enqueue wait ID` later", short(o.wait), o.at)
+	}
+	return withProducer(ctx, o.redis, func(p *producer) error {
+		j, err := p.client.EnqueueEnvelope(ctx, e, jobs.At(at))
+		if err != nil {
+			return o.refused(e.Account, err)
+		}
+		if o.wait == 0 {
+			return o.accepted(ctx, env.Out, p, j, at)
+		}
+		r, err := p.wait(ctx, env.Out, j.ID, o.wait)
+		if err != nil {
+			return err
+		}
+		return finish(env.Out, r)
+	})
+}
+
+// accepted prints a job that nobody waits for.
+func (o *order) accepted(ctx context.Context, out *cli.Out, p *producer, j jobs.Job, at time.Time) error {
+	a := accepted{ID: j.ID, Account: j.Account, Kind: j.Kind, State: jobs.Pending, Existing: j.Existing}
+	switch {
+	case j.Existing: // it may be anywhere by now
+		if r, err := p.client.Get(ctx, j.ID); err == nil {
+			a.State = r.State
+		}
+	case !at.IsZero():
+		a.State, a.At = jobs.Scheduled, at
+	}
+	return printAccepted(out, a)
+}
+
+// refused explains why a job was not enqueued.
+func (o *order) refused(account accounts.ID, err error) error {
+	switch {
+	case errors.Is(err, jobs.ErrConflict):
+		return fmt.Errorf("idempotency key %q belongs to a different job of account %s; use another key, or repeat the first job word by word",
+			o.idempotencyKey, account)
+	case errors.Is(err, jobs.ErrUnavailable) && o.idempotencyKey == "" && !errors.Is(err, syscall.ECONNREFUSED):
+		err = explain(err, o.redis)
+		return cli.Unavailable("%w; the job may be on its way all the same, so look at `enqueue list --account %s` before you repeat it", err, account)
+	}
+	return err
+}
+
+// parseAt reads a time or a duration from now on; zero if there is none.
+func parseAt(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if d, derr := time.ParseDuration(s); derr == nil {
+		t, err = now.Add(d), nil
+	}
+	switch {
+	case err != nil:
+		return t, cli.Usage("--at=%s: give a time such as 2030-01-31T15:04:05Z or 2030-01-31T15:04:05+02:00, or a duration such as +10m", s)
+	case !t.After(now):
+		return t, cli.Usage("--at=%s is over; give a time in the future, or leave --at out", s)
+	}
+	return t, nil
+}
+
+func sendCommand(env *cli.Env) *cobra.Command {
+	var o order
+	var send jobs.Send
+	var html, markdown bool
+	cmd := &cobra.Command{
+		Use:   "send",
+		Short: "Send a message",
+		Long: `Send a text message from an account. The command returns as soon as the job is on
+the account's line, or with --wait when the message is sent.`,
+		Example: `  enqueue send --account alice --to @durov --text "Hello"
+  enqueue send --account alice --to +491701234567 --text "<b>Hi</b>" --html --wait
+  enqueue send --account alice --to me --text "Wake up" --at +8h
+  date | enqueue send --account alice --to me --text - --idempotency-key daily-1 --wait=1m`,
+		Args: cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case html:
+				send.Markup = "html"
+			case markdown:
+				send.Markup = "markdown"
+			}
+			if send.ReplyTo == 0 && cmd.Flags().Changed("reply-to") {
+				return cli.Usage("--reply-to=0: ids of messages are 1 and up")
+			}
+			if send.Text == "-" {
+				text, err := readText(cli.Reader(cmd.Context(), env.Stdin))
+				if err != nil {
+					return err
+				}
+				send.Text = text
+			}
+			return o.place(cmd.Context(), env, cmd.Flags(), jobs.Envelope{Send: &send})
+		},
+	}
+	o.register(cmd, 0)
+	fs := cmd.Flags()
+	fs.StringVar(&send.To, "to", "", "`peer` that gets it: @name, +phone, id, t.me link … (see `enqueue parse --help`)")
+	fs.StringVar(&send.Text, "text", "", "the `text`; - reads stdin")
+	_ = cmd.MarkFlagRequired("to")
+	_ = cmd.MarkFlagRequired("text")
+	fs.BoolVar(&html, "html", false, "the text is Telegram's HTML")
+	fs.BoolVar(&markdown, "markdown", false, "the text is Telegram's Markdown")
+	cmd.MarkFlagsMutuallyExclusive("html", "markdown")
+	fs.IntVar(&send.ReplyTo, "reply-to", 0, "`id` of the message in the same chat that it answers")
+	fs.BoolVar(&send.Silent, "silent", false, "send without a notification")
+	return cmd
+}
+
+// readText reads a message. A line's end at its end is not part of it.
+func readText(r io.Reader) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, jobs.MaxBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("read the text from stdin: %w", err)
+	}
+	if len(b) > jobs.MaxBytes {
+		return "", cli.Usage("--text: stdin has more than %d bytes; Telegram allows %d characters in one message", jobs.MaxBytes, jobs.MaxText)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}
+
+func resolveCommand(env *cli.Env) *cobra.Command {
+	var o order
+	var resolve jobs.Resolve
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:   "resolve PEER",
+		Short: "Look a peer up for an account",
+		Long: `Look a peer up for an account: what it is, its id, and the access hash that is
+good for this account only. The command waits for the answer.`,
+		Example: `  enqueue resolve --account alice @durov
+  enqueue resolve --account alice https://t.me/telegram --fresh --json
+  enqueue resolve --account alice -1001234567890 --no-wait`,
+		Args: cli.Args("PEER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if noWait {
+				o.wait = 0
+			}
+			resolve.Peer = args[0]
+			return o.place(cmd.Context(), env, cmd.Flags(), jobs.Envelope{Resolve: &resolve})
+		},
+	}
+	o.register(cmd, defaultWait)
+	cmd.Flags().BoolVar(&resolve.Fresh, "fresh", false, "ask Telegram, known or not")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as the job is on the account's line")
+	return cmd
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/cli"
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+// afterwards limits questions that follow a time-out.
+const afterwards = 2 * time.Second
+
+// producer is a client of one Redis.
+type producer struct {
+	url    string
+	rdb    redis.UniversalClient
+	client *jobs.Client
+}
+
+// withProducer runs do with a client of the Redis at url, and turns its error
+// into one of the command line.
+func withProducer(ctx context.Context, url string, do func(*producer) error) error {
+	rdb, err := cli.OpenRedis(url)
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
+	if err := cli.PingRedis(ctx, rdb, url); err != nil {
+		return err
+	}
+	p := &producer{url: url, rdb: rdb, client: jobs.NewClient(rdb)}
+	defer p.client.Close()
+	return explain(do(p), url)
+}
+
+// explain puts the facts of package jobs in the words of the command line.
+func explain(err error, url string) error {
+	var exit *cli.ExitError
+	var field *jobs.FieldError
+	switch {
+	case err == nil, errors.As(err, &exit):
+		return err
+	case errors.As(err, &field):
+		return cli.Usage("%s: %s", flagOf(field.Path), field.Message)
+	case errors.Is(err, jobs.ErrUnavailable):
+		return cli.RedisUnavailable(url, err)
+	}
+	return err
+}
+
+// flagOf is what a field of a job is called on the command line.
+func flagOf(path string) string {
+	switch path {
+	case "send.to":
+		return "--to"
+	case "send.markup":
+		return "--html or --markdown"
+	case "resolve.peer":
+		return "PEER"
+	case "":
+		return "the job"
+	}
+	path = path[strings.LastIndex(path, ".")+1:]
+	return "--" + strings.ReplaceAll(path, "_", "-")
+}
+
+// wait waits for the outcome of a job, with no limit if limit is 0. When the
+// time is over it prints what is known of the job.
+func (p *producer) wait(ctx context.Context, out *cli.Out, id string, limit time.Duration) (jobs.Result, error) {
+	wctx := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		wctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	r, err := p.client.Wait(wctx, id)
+	switch {
+	case err == nil:
+		return r, nil
+	case ctx.Err() != nil:
+		return r, fmt.Errorf("interrupted; the job goes on, so ask again with `enqueue wait %s`", id)
+	case errors.Is(wctx.Err(), context.DeadlineExceeded):
+		r, err = p.timedOut(ctx, out, id, limit)
+	}
+	if errors.Is(err, jobs.ErrUnavailable) {
+		err = cli.Unavailable("%w; the job goes on, so ask again with `enqueue wait %s`", explain(err, p.url), id)
+	}
+	return r, err
+}
+
+// timedOut prints where the job is and says how to ask again, and why it may
+// take long: an account that no worker serves may not even exist. It returns the
+// outcome if that came at the last moment.
+func (p *producer) timedOut(ctx context.Context, out *cli.Out, id string, limit time.Duration) (jobs.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, afterwards)
+	defer cancel()
+	r, err := p.client.Get(ctx, id)
+	if err != nil || r.State.Final() {
+		return r, err
+	}
+	if err := printResult(out, r, false); err != nil {
+		return r, err
+	}
+	why := ""
+	if served, err := p.rdb.Exists(ctx, jobs.OwnerKey(r.Account)).Result(); err == nil && served == 0 {
+		why = fmt.Sprintf("; no worker serves account %s, so check its name and that a worker runs", r.Account)
+	}
+	return r, cli.TimedOut("the job is %s after %s%s; ask again with `enqueue wait %s`", r.State, short(limit), why, id)
+}
+
+// finish prints an outcome. Whoever waits learns from the exit code too.
+func finish(out *cli.Out, r jobs.Result) error {
+	if err := printResult(out, r, false); err != nil {
+		return err
+	}
+	if r.State != jobs.Succeeded {
+		return cli.ErrFailed
+	}
+	return nil
+}
+
+// account checks the name of an account before anything is sent.
+func account(name string) (accounts.ID, error) {
+	id, err := accounts.ParseID(name)
+	if err != nil {
+		return "", cli.Usage("--account: %w", err)
+	}
+	return id, nil
+}

@@ -1,0 +1,349 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/db"
+	"github.com/tgswitchboard/switchboard/internal/cli"
+)
+
+func accountsCommand(env *cli.Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause and resume accounts"}
+	cmd.AddCommand(
+		accountsAdd(env),
+		accountsList(env),
+		accountsShow(env),
+		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
+		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
+	)
+	return cmd
+}
+
+func accountsAdd(env *cli.Env) *cobra.Command {
+	var (
+		database databaseFlag
+		key      keyFlags
+		session  string
+		kind     string
+		labels   []string
+		a        accounts.Account
+	)
+	cmd := &cobra.Command{
+		Use:   "add NAME --session FILE",
+		Short: "Add an account with a prepared session",
+		Long: `Add an account whose session exists already, as the JSON file that gotd's
+session.FileStorage writes. '-' reads it from stdin.
+
+The session is stored sealed with the key of --key-file; a worker that runs picks
+the account up within seconds.`,
+		Example: "  worker accounts add alice --session alice.json --label region=eu",
+		Args:    cli.Args("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := accounts.ParseID(args[0])
+			if err != nil {
+				return cli.Usage("%w", err)
+			}
+			a.ID = id
+			if a.Kind, err = accounts.ParseKind(kind); err != nil {
+				return cli.Usage("--kind: %w", err)
+			}
+			if a.Labels, err = parseLabels(labels); err != nil {
+				return cli.Usage("--label: %w", err)
+			}
+			if _, err := pool.DialThrough(a.Proxy); err != nil {
+				return cli.Usage("--proxy: %w", err)
+			}
+			s, err := readSession(env, session)
+			if err != nil {
+				return cli.Usage("--session %s: %w", session, err)
+			}
+			keys, err := key.load(env, database.devKey())
+			if err != nil {
+				return err
+			}
+			store, err := database.openCurrent(cmd.Context(), env)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			registry := accounts.NewRegistry(store.Accounts(), keys)
+			if err := registry.CheckKey(cmd.Context()); err != nil {
+				return err // one installation, one key
+			}
+			added, err := registry.Add(cmd.Context(), a, s)
+			if err != nil {
+				return err
+			}
+			return printAccount(env, added, 0)
+		},
+	}
+	database.register(cmd)
+	fs := cmd.Flags()
+	key.register(fs)
+	fs.StringVar(&session, "session", "", "`file` with the prepared session (gotd's JSON), or - for stdin")
+	fs.StringVar(&kind, "kind", string(accounts.User), "user or bot")
+	fs.StringVar(&a.Proxy, "proxy", "", "`URL` of the proxy to connect through: socks5://[user:password@]host:port")
+	fs.StringArrayVar(&labels, "label", nil, "`key=value`; may be repeated")
+	fs.StringVar(&a.Device.Model, "device-model", "", "what Telegram shows as the device")
+	fs.StringVar(&a.Device.SystemVersion, "system-version", "", "what Telegram shows as the operating system")
+	fs.StringVar(&a.Device.AppVersion, "app-version", "", "what Telegram shows as the application's version")
+	fs.StringVar(&a.Device.LangCode, "lang-code", "", "language of the application")
+	_ = cmd.MarkFlagRequired("session")
+	return cmd
+}
+
+func parseLabels(labels []string) (map[string]string, error) {
+	if len(labels) == 0 {
+		return nil, nil
+	}
+	m := map[string]string{}
+	for _, l := range labels {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return nil, fmt.Errorf("%q is not key=value", l)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+// readSession takes a file of at most a few kilobytes.
+func readSession(env *cli.Env, file string) (accounts.Session, error) {
+	in := env.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return accounts.Session{}, err
+		}
+		defer f.Close()
+		in = f
+	}
+	const limit = 64 << 10
+	data, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err != nil {
+		return accounts.Session{}, err
+	}
+	defer clear(data)
+	if len(data) > limit {
+		return accounts.Session{}, fmt.Errorf("it is larger than %d KiB, so it is no session", limit>>10)
+	}
+	return accounts.ParseSession(data)
+}
+
+func accountsList(env *cli.Env) *cobra.Command {
+	var database databaseFlag
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List accounts and who holds them",
+		Args:  cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			store, err := database.openCurrent(ctx, env)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			table := env.Out.Table("ACCOUNT", "KIND", "STATUS", "USER ID", "DC", "LABELS", "REASON")
+			for after := accounts.ID(""); ; {
+				page, err := store.Accounts().Accounts(ctx, after, 1000)
+				if err != nil {
+					return err
+				}
+				for _, a := range page {
+					after = a.ID
+					if err := env.Out.Object(view(a, 0)); err != nil {
+						return err
+					}
+					table.Row(string(a.ID), string(a.Kind), string(a.Status), number(a.UserID), strconv.Itoa(a.DC), labelText(a.Labels), a.Reason)
+				}
+				if len(page) < 1000 {
+					return table.Flush()
+				}
+			}
+		},
+	}
+	database.register(cmd)
+	return cmd
+}
+
+func accountsShow(env *cli.Env) *cobra.Command {
+	var database databaseFlag
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show one account, its flood waits and how many peers it knows",
+		Args:  cli.Args("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := database.openCurrent(ctx, env)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			a, err := store.Accounts().Account(ctx, accounts.ID(args[0]))
+			if err != nil {
+				return unknownAccount(ctx, store, args[0], err)
+			}
+			known, err := store.Peers().CountPeers(ctx, a.ID)
+			if err != nil {
+				return err
+			}
+			if err := printAccount(env, a, known); err != nil {
+				return err
+			}
+			floods, err := store.Floods().Floods(ctx, a.ID)
+			if err != nil {
+				return err
+			}
+			for _, f := range floods {
+				if err := env.Out.Printf("flood wait: %s until %s\n", f.Method, cli.Time(f.Until)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	database.register(cmd)
+	return cmd
+}
+
+func accountsSetStatus(env *cli.Env, verb, short string, status accounts.Status) *cobra.Command {
+	var (
+		database databaseFlag
+		reason   string
+	)
+	cmd := &cobra.Command{
+		Use:   verb + " NAME",
+		Short: short,
+		Long:  short + ". The worker that holds the account acts within seconds; nothing is lost.",
+		Args:  cli.Args("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			store, err := database.openCurrent(ctx, env)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			id := accounts.ID(args[0])
+			if err := store.Accounts().SetStatus(ctx, id, status, reason); err != nil {
+				return unknownAccount(ctx, store, args[0], err)
+			}
+			a, err := store.Accounts().Account(ctx, id)
+			if err != nil {
+				return err
+			}
+			return printAccount(env, a, 0)
+		},
+	}
+	database.register(cmd)
+	if status != accounts.Active {
+		cmd.Flags().StringVar(&reason, "reason", "", "`text` that is shown with the account")
+	}
+	return cmd
+}
+
+// unknownAccount adds to ErrNotFound which accounts there are.
+func unknownAccount(ctx context.Context, store *db.DB, name string, err error) error {
+	if !errors.Is(err, accounts.ErrNotFound) {
+		return err
+	}
+	some, lerr := store.Accounts().Accounts(ctx, "", 6)
+	if lerr != nil {
+		return lerr
+	}
+	if len(some) == 0 {
+		return fmt.Errorf("there is no account %q, nor any other; add one with 'worker accounts add'", name)
+	}
+	var names []string
+	for _, a := range some[:min(len(some), 5)] {
+		names = append(names, string(a.ID))
+	}
+	if len(some) > 5 {
+		names = append(names, "…")
+	}
+	return fmt.Errorf("there is no account %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// accountView is an account as it is shown, with what else is known of it.
+type accountView struct {
+	accounts.Account
+	Proxy      string `json:"proxy,omitempty"`
+	KnownPeers int    `json:"known_peers,omitempty"`
+}
+
+func view(a accounts.Account, known int) accountView {
+	return accountView{Account: a, Proxy: redactURL(a.Proxy), KnownPeers: known}
+}
+
+func printAccount(env *cli.Env, a accounts.Account, known int) error {
+	if env.Out.JSON {
+		return env.Out.Object(view(a, known))
+	}
+	t := env.Out.Table()
+	for _, row := range [][2]string{
+		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", string(a.Status)}, {"reason", a.Reason},
+		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", redactURL(a.Proxy)},
+		{"labels", labelText(a.Labels)}, {"known peers", number(int64(known))}, {"added", cli.Time(a.CreatedAt)},
+	} {
+		if row[1] != "" {
+			t.Row(row[0], row[1])
+		}
+	}
+	return t.Flush()
+}
+
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func labelText(labels map[string]string) string {
+	var parts []string
+	for k, v := range labels {
+		parts = append(parts, k+"="+v)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+func printMigrations(ctx context.Context, env *cli.Env, store *db.DB) error {
+	status, err := store.MigrationStatus(ctx)
+	if err != nil {
+		return err
+	}
+	table := env.Out.Table("VERSION", "MIGRATION", "APPLIED")
+	for _, m := range status {
+		if err := env.Out.Object(m); err != nil {
+			return err
+		}
+		applied := "no"
+		if !m.AppliedAt.IsZero() {
+			applied = m.AppliedAt.Local().Format(time.DateTime)
+		}
+		table.Row(strconv.FormatInt(m.Version, 10), m.Name, applied)
+	}
+	return table.Flush()
+}
+
+// redactURL hides the password of a proxy.
+func redactURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "(no URL)"
+	}
+	return u.Redacted()
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/db"
+	"github.com/tgswitchboard/switchboard/jobs/dispatch"
+	"github.com/tgswitchboard/switchboard/jobs/handlers"
+	"github.com/tgswitchboard/switchboard/peers/resolver"
+)
+
+// nodeConfig is every package's own settings for one worker.
+type nodeConfig struct {
+	Name     string
+	Leases   accounts.LeasesConfig
+	Pool     pool.Config
+	Resolver resolver.Config
+	Dispatch dispatch.Config
+	Handlers handlers.Config
+}
+
+// node is one worker, wired: leases above, connections and queues below.
+type node struct {
+	db       *db.DB
+	redis    redis.UniversalClient
+	leases   *accounts.Leases
+	pool     *pool.Pool
+	resolver *resolver.Resolver
+	dispatch *dispatch.Dispatcher
+	handlers *handlers.Handlers
+	log      *slog.Logger
+}
+
+func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg nodeConfig, log *slog.Logger) *node {
+	n := &node{db: store, redis: rdb, log: log}
+	n.resolver = resolver.New(store.Peers(), cfg.Resolver, log)
+	cfg.Pool.OnUpdates = n.resolver.LearnUpdates
+	n.pool = pool.New(accounts.NewRegistry(store.Accounts(), keys), store.Floods(), cfg.Pool, log)
+	n.dispatch = dispatch.New(rdb, cfg.Name, cfg.Dispatch, log)
+	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
+	n.handlers = handlers.New(handlers.Deps{
+		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
+		Ledger: store.Ledger(db.LedgerConfig{}), Redis: rdb, Worker: cfg.Name, Log: log,
+	}, cfg.Handlers)
+	return n
+}
+
+var _ accounts.Holder = (*node)(nil)
+
+// Gain implements accounts.Holder.
+func (n *node) Gain(ls []accounts.Lease) {
+	n.log.Debug("accounts gained", "accounts", len(ls))
+	n.dispatch.Gain(ls)
+}
+
+// Drop implements accounts.Holder: the line first, then the connection.
+func (n *node) Drop(ctx context.Context, id accounts.ID) {
+	n.dispatch.Drop(ctx, id)
+	n.pool.Drop(id)
+	n.log.Debug("account dropped", "account", id)
+}
+
+// Run serves until ctx is done, then stops in the order in which work flows: no
+// more jobs are taken, those in flight finish, leases go back, what was learned
+// is stored. A clean stop returns nil.
+func (n *node) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stages := []stage{
+		begin(ctx, fail, "resolver", n.resolver.Run),
+		begin(ctx, fail, "leases", n.leases.Run),
+		begin(ctx, fail, "dispatch", func(ctx context.Context) error { return n.dispatch.Run(ctx, n.handlers) }),
+	}
+	<-ctx.Done()
+	n.log.Info("stopping: jobs in flight may finish")
+
+	n.leases.Retire()
+	stages[2].stop()
+	stages[1].stop()
+	n.pool.Close()
+	stages[0].stop()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// stage is an actor that is stopped on its own, not with the others.
+type stage struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// begin runs an actor. Its failure ends all.
+func begin(ctx context.Context, fail context.CancelCauseFunc, name string, run func(context.Context) error) stage {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := stage{cancel: cancel, done: make(chan struct{})}
+	go func() { // stop waits for it
+		defer close(s.done)
+		if err := run(ctx); err != nil {
+			fail(fmt.Errorf("%s: %w", name, err))
+		}
+	}()
+	return s
+}
+
+func (s stage) stop() {
+	s.cancel()
+	<-s.done
+}
+
+// ready tells what keeps the worker from doing its work, nil if nothing does.
+func (n *node) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := n.db.Ping(ctx); err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	if err := n.redis.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	if !n.leases.Registered() {
+		return errors.New("leases: not registered")
+	}
+	return nil
+}

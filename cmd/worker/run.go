@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gotd/td/crypto"
+	"github.com/gotd/td/exchange"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/internal/cli"
+	"github.com/tgswitchboard/switchboard/jobs/dispatch"
+)
+
+// runFlags are the settings of `worker run`, as given.
+type runFlags struct {
+	database databaseFlag
+	key      keyFlags
+	redis    string
+	name     string
+	http     string
+
+	apiID      int
+	apiHash    string
+	dcs        []string
+	publicKeys []string
+
+	capacity           int
+	concurrency        int
+	accountConcurrency int
+	leaseTTL           time.Duration
+	drain              time.Duration
+	idleAfter          time.Duration
+}
+
+func runCommand(env *cli.Env) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Lease accounts and run their jobs until stopped",
+		Long: `Lease accounts and run their jobs until SIGTERM or SIGINT; jobs in flight may then
+finish. Start as many workers as you like: each account is held by one of them at
+a time.
+
+With no --database the worker joins the development instance of 'worker dev'.`,
+		Example: `  worker run --database postgres://switchboard@db/switchboard --redis redis://redis:6379 \
+      --key-file /etc/switchboard/key.json --telegram.api-id 12345`,
+		Args: cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), env) },
+	}
+	f.database.register(cmd)
+	fs := cmd.Flags()
+	f.key.register(fs)
+	cli.RedisVar(fs, &f.redis)
+	fs.StringVar(&f.name, "name", "", "`name` of this worker in leases, outcomes and logs (default: the host's)")
+	fs.StringVar(&f.http, "http", "", "`address` for /healthz and /readyz (default: none)")
+	fs.IntVar(&f.apiID, "telegram.api-id", 0, "the application's id, from my.telegram.org")
+	fs.StringVar(&f.apiHash, "telegram.api-hash", "", "the application's hash; only logins need it, and run makes none")
+	fs.StringArrayVar(&f.dcs, "telegram.dc", nil, "`2=HOST:PORT` is data center 2; may be repeated. With it no other server is dialled")
+	fs.StringArrayVar(&f.publicKeys, "telegram.public-key", nil, "`file` with the servers' RSA public key in PEM (default: Telegram's); may be repeated")
+	fs.IntVar(&f.capacity, "capacity", 1000, "accounts that this worker holds at most")
+	fs.IntVar(&f.concurrency, "concurrency", 100, "jobs that run at once")
+	fs.IntVar(&f.accountConcurrency, "account-concurrency", 1, "jobs of one account that run at once; more than 1 gives up their order")
+	fs.DurationVar(&f.leaseTTL, "lease-ttl", 10*time.Second, "how long a lease outlives a worker that dies")
+	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
+	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
+	return cmd
+}
+
+func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	keys, err := f.key.load(env, f.database.devKey())
+	if err != nil {
+		return err
+	}
+	store, err := f.database.openCurrent(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	registry := accounts.NewRegistry(store.Accounts(), keys)
+	if err := registry.CheckKey(ctx); err != nil {
+		return fmt.Errorf("%w; give the worker the key that the account was added with (--key-file)", err)
+	}
+	rdb, err := openRedis(ctx, env, f.redis)
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
+
+	n := newNode(store, rdb, keys, cfg, env.Log)
+	g, gctx := errgroup.WithContext(ctx)
+	if f.http != "" {
+		ln, err := listenHTTP("http", f.http)
+		if err != nil {
+			return err
+		}
+		env.Log.Info("health", "address", ln.Addr().String())
+		g.Go(func() error { return serveHTTP(gctx, ln, health(n)) })
+	}
+	env.Log.Info("worker runs", "worker", cfg.Name, "capacity", f.capacity, "version", cli.ReadVersion().String())
+	g.Go(func() error { return n.Run(gctx) })
+	return g.Wait()
+}
+
+// config turns flags into the packages' settings.
+func (f *runFlags) config() (nodeConfig, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	cfg := nodeConfig{
+		Name:     cmp.Or(f.name, host),
+		Leases:   accounts.LeasesConfig{Capacity: f.capacity, TTL: f.leaseTTL, DropTimeout: f.drain},
+		Pool:     pool.Config{APIID: f.apiID, IdleAfter: f.idleAfter},
+		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: f.drain},
+	}
+	cfg.Pool.Device.AppVersion = cli.ReadVersion().Version
+	for _, c := range []struct {
+		flag string
+		bad  bool
+		want string
+	}{
+		{"telegram.api-id", f.apiID <= 0, "the id of your application; get one at my.telegram.org"},
+		{"capacity", f.capacity < 1, "1 or more"},
+		{"concurrency", f.concurrency < 1, "1 or more"},
+		{"account-concurrency", f.accountConcurrency < 1, "1 or more"},
+		{"lease-ttl", f.leaseTTL < time.Second, "1s or more"},
+		{"drain-timeout", f.drain < 0, "0 or more"},
+		{"idle-after", f.idleAfter < time.Second, "1s or more"},
+	} {
+		if c.bad {
+			return cfg, cli.Usage("--%s has to be %s", c.flag, c.want)
+		}
+	}
+	if cfg.Pool.DCs, err = parseDCs(f.dcs); err != nil {
+		return cfg, cli.Usage("--telegram.dc: %w", err)
+	}
+	for _, file := range f.publicKeys {
+		keys, err := readPublicKeys(file)
+		if err != nil {
+			return cfg, cli.Usage("--telegram.public-key %s: %w", file, err)
+		}
+		cfg.Pool.PublicKeys = append(cfg.Pool.PublicKeys, keys...)
+	}
+	return cfg, nil
+}
+
+func parseDCs(dcs []string) (map[int]string, error) {
+	m := map[int]string{}
+	for _, s := range dcs {
+		id, addr, ok := strings.Cut(s, "=")
+		n, err := strconv.Atoi(id)
+		if !ok || err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not ID=HOST:PORT", s)
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, fmt.Errorf("%q is not ID=HOST:PORT: %w", s, err)
+		}
+		m[n] = addr
+	}
+	return m, nil
+}
+
+func readPublicKeys(file string) ([]exchange.PublicKey, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	rsaKeys, err := crypto.ParseRSAPublicKeys(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(rsaKeys) == 0 {
+		return nil, errors.New("it holds no RSA public key in PEM")
+	}
+	return publicKeys(rsaKeys...), nil
+}
+
+func publicKeys(keys ...*rsa.PublicKey) (out []exchange.PublicKey) {
+	for _, k := range keys {
+		out = append(out, exchange.PublicKey{RSA: k})
+	}
+	return out
+}
+
+// openRedis connects and warns of a server that may throw jobs away.
+func openRedis(ctx context.Context, env *cli.Env, url string) (redis.UniversalClient, error) {
+	rdb, err := cli.OpenRedis(url)
+	if err != nil {
+		return nil, err
+	}
+	pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := rdb.Ping(pctx).Err(); err != nil {
+		return nil, errors.Join(cli.RedisUnavailable(url, err), rdb.Close())
+	}
+	policy, err := rdb.ConfigGet(pctx, "maxmemory-policy").Result()
+	if err == nil && policy["maxmemory-policy"] != "" && policy["maxmemory-policy"] != "noeviction" {
+		env.Log.Warn("Redis may throw jobs away when its memory is full; set maxmemory-policy to noeviction", "maxmemory-policy", policy["maxmemory-policy"])
+	}
+	return rdb, nil
+}
