@@ -54,9 +54,7 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	switch {
 	case err != nil:
 		return unavailable("cancel job "+id, err)
-	case n == 0: // it finished since we found it
-		return fmt.Errorf("cancel job %s: %w", id, ErrRunning)
-	case n < 0:
+	case n <= 0: // begun, or even finished since we found it
 		return fmt.Errorf("cancel job %s: %w", id, ErrRunning)
 	}
 	return nil

@@ -37,7 +37,7 @@ func ResultKey(job string) string { return "switchboard:result:{" + job + "}" }
 // ResultChannel carries an outcome to those who wait.
 func ResultChannel(job string) string { return "switchboard:done:" + job }
 
-// WakeChannel carries names of accounts with new work to one worker.
+// WakeChannel carries a Wake for every account with new work to one worker.
 func WakeChannel(worker string) string { return "switchboard:wake:" + worker }
 
 // idSpace makes ids from idempotency keys. It must never change.

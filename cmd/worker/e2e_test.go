@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -130,10 +131,15 @@ type fleet struct {
 
 func newFleet(t testing.TB, n int) *fleet {
 	t.Helper()
+	return newFleetOn(t, n, testenv.Postgres(t), testenv.Redis(t))
+}
+
+func newFleetOn(t testing.TB, n int, postgres, redisURL string) *fleet {
+	t.Helper()
 	listen, control, publicKey := startSim(t)
 	f := &fleet{control: control, env: map[string]string{
-		"SWITCHBOARD_DATABASE":            testenv.Postgres(t),
-		"SWITCHBOARD_REDIS":               testenv.Redis(t),
+		"SWITCHBOARD_DATABASE":            postgres,
+		"SWITCHBOARD_REDIS":               redisURL,
 		"SWITCHBOARD_KEY_FILE":            filepath.Join(t.TempDir(), "key.json"),
 		"SWITCHBOARD_TELEGRAM_API_ID":     "1",
 		"SWITCHBOARD_TELEGRAM_DC":         "2=" + listen,
@@ -211,9 +217,15 @@ func (f *fleet) record(t testing.TB, method string) (calls []tgsim.Call) {
 	}
 }
 
-// sends enqueues perAccount sends for each account, from 20 producers at once,
-// and returns the ids by text.
+// sends enqueues perAccount sends for each account, with a producer for each, and
+// returns the ids by text.
 func (f *fleet) sends(t *testing.T, perAccount int) map[string]string {
+	t.Helper()
+	return f.numbered(t, 0, perAccount)
+}
+
+// numbered is sends for the messages from a number up to, not including, another.
+func (f *fleet) numbered(t *testing.T, from, to int) map[string]string {
 	t.Helper()
 	var (
 		mu  sync.Mutex // guards ids
@@ -222,10 +234,10 @@ func (f *fleet) sends(t *testing.T, perAccount int) map[string]string {
 	)
 	for i, account := range f.accounts {
 		wg.Go(func() {
-			for k := range perAccount {
-				to := f.accounts[(i+1+k%(len(f.accounts)-1))%len(f.accounts)]
+			for k := from; k < to; k++ {
+				recipient := f.accounts[(i+1+k%(len(f.accounts)-1))%len(f.accounts)]
 				text := fmt.Sprintf("%s %d", account, k)
-				j, err := f.client.Enqueue(t.Context(), account, jobs.Send{To: "@" + string(to), Text: text})
+				j, err := f.client.Enqueue(t.Context(), account, jobs.Send{To: "@" + string(recipient), Text: text})
 				if err != nil {
 					t.Error(err)
 					return
@@ -371,6 +383,57 @@ func TestHandOver(t *testing.T) {
 	f.wait(t, ids)
 	f.checkRecord(t, ids)
 	second.term(t)
+}
+
+// TestServersRestart is Postgres and then Redis going away under a worker and
+// coming back: jobs wait, none is lost, none is sent twice, and nobody has to
+// restart the worker.
+func TestServersRestart(t *testing.T) {
+	t.Parallel()
+	postgres, rdb := testenv.PostgresServer(t), testenv.RedisServer(t)
+	f := newFleetOn(t, 3, postgres.URL(), rdb.URL())
+	addr := freeAddr(t)
+	w := start(t, f.env, "run", "--name", "w", "--lease-ttl", "1s", "--http", addr)
+	all := f.sends(t, 5)
+	f.wait(t, all)
+
+	postgres.Kill()
+	for text, id := range f.numbered(t, 5, 10) {
+		all[text] = id
+	}
+	untilHealth(t, addr, health503, 0) // the leases have ended
+	postgres.Restart()
+	f.wait(t, all)
+	untilHealth(t, addr, http.StatusOK, 3)
+
+	rdb.Kill()
+	untilHealth(t, addr, health503, 3)
+	rdb.Restart()
+	for text, id := range f.numbered(t, 10, 15) {
+		all[text] = id
+	}
+	f.wait(t, all)
+	untilHealth(t, addr, http.StatusOK, 3)
+	f.checkRecord(t, all)
+	w.term(t)
+}
+
+const health503 = http.StatusServiceUnavailable // not ready
+
+// untilHealth waits until /readyz answers with the status, and with how many
+// accounts the worker holds.
+func untilHealth(t *testing.T, addr string, status, held int) {
+	t.Helper()
+	defer http.DefaultClient.CloseIdleConnections()
+	simtest.Until(t, fmt.Sprintf("readyz answers %d with %d accounts", status, held), func() bool {
+		res, err := http.Get("http://" + addr + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		var body struct{ Accounts int }
+		return json.NewDecoder(res.Body).Decode(&body) == nil && res.StatusCode == status && body.Accounts == held
+	})
 }
 
 func TestHealth(t *testing.T) {

@@ -49,11 +49,11 @@ func health(n *node) http.Handler {
 		answer(w, http.StatusOK, map[string]any{"ok": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		status, body := http.StatusOK, map[string]any{"ok": true, "accounts": n.leases.Held(), "connected": n.pool.Connected()}
 		if err := n.ready(r.Context()); err != nil {
-			answer(w, http.StatusServiceUnavailable, map[string]any{"ok": false, "error": cli.Sentence(err)})
-			return
+			status, body["ok"], body["error"] = http.StatusServiceUnavailable, false, cli.Sentence(err)
 		}
-		answer(w, http.StatusOK, map[string]any{"ok": true, "accounts": n.leases.Held(), "connected": n.pool.Connected()})
+		answer(w, status, body)
 	})
 	return mux
 }

@@ -194,7 +194,7 @@ func (d *Dispatcher) listen(ctx context.Context) {
 	l := link.NewListener(d.rdb,
 		// What was published before this, at first or while the connection was
 		// lost, is found by looking.
-		func(string) { d.roster.sweep(true) },
+		func(string) { d.roster.sweep() },
 		func(_, payload string) {
 			w, err := jobs.ParseWake(payload)
 			if err != nil {

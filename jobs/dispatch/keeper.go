@@ -30,7 +30,7 @@ func (d *Dispatcher) keep(ctx context.Context) {
 			if !d.probe(ctx, &pause) {
 				return
 			}
-			d.roster.sweep(true)
+			d.roster.sweep()
 		} else if time.Since(since) > steady {
 			pause = link.MinPause
 		}
@@ -64,7 +64,7 @@ func (d *Dispatcher) sweep() {
 	for _, lost := range d.roster.giveUpLost(time.Now()) {
 		d.log.Warn("job was never acknowledged; it will be run again", "account", lost.account, "job_id", lost.job)
 	}
-	d.roster.sweep(false)
+	d.roster.sweep()
 }
 
 // probe asks Redis until it answers; false if ctx is done first. The pause grows
@@ -162,17 +162,13 @@ func (d *Dispatcher) visited(v visit, claim, look *redis.Cmd) (looked, error) {
 	return l, nil
 }
 
-// sweep has every account looked at, or claimed again: after a time without
-// Redis, whose keys may be gone.
-func (r *roster) sweep(claim bool) {
+// sweep has every account looked at. One whose owner key is gone, as after a loss
+// of Redis's data, is claimed again.
+func (r *roster) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.accounts {
-		if a.phase == leaving {
-			continue
-		}
 		a.owesLook = true
-		a.owesClaim = a.owesClaim || claim
 		r.oweLocked(a)
 	}
 }
@@ -253,9 +249,10 @@ func (r *roster) visited(v visit, l looked, err error) {
 	if err != nil {
 		a.owesLook = true
 		a.owesClaim = a.owesClaim || v.claim > 0
+		// Other trouble is the account's own; a sweep tries again.
 		if link.Down(err) || link.NoScript(err) {
 			r.oweLocked(a)
-		} // else it is the account's own trouble, and a sweep tries again
+		}
 		return
 	}
 	if v.claim > 0 {

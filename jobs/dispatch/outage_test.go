@@ -82,6 +82,25 @@ func TestRestartsUnderLoad(t *testing.T) {
 	b.sameTexts("jobs", rec.texts("alice"), want)
 }
 
+// Redis loses everything, as without an append-only file: the accounts are served
+// again, and woken again.
+func TestRedisLosesData(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	got := make(chan job, 10)
+	b.store.give("w", "alice")
+	b.worker("w", dispatch.Config{SweepEvery: 20 * time.Millisecond}, quick, func(_ context.Context, j job) error { got <- j; return nil })
+	owned := func() bool { return b.rdb.Exists(ctx, jobs.OwnerKey("alice")).Val() == 1 }
+	b.until("the account is served", owned)
+	if err := b.rdb.FlushDB(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the account is served again", owned)
+	b.enqueue("alice", "hello")
+	recv(t, "the job", got)
+}
+
 // A worker that starts while Redis is away begins to serve when it is there.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()

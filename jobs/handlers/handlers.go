@@ -44,13 +44,13 @@ type Deps struct {
 
 // Config tunes the handlers. The zero value is usable.
 type Config struct {
-	MaxAttempts   int           // of one job; waits do not count; default 10
-	RecordTimeout time.Duration // for writing an outcome to the ledger; default 30s
+	MaxAttempts int           // of one job; waits do not count; default 10
+	Patience    time.Duration // with a ledger or Redis that does not answer, while the lease lasts; default 30s
 }
 
 func (c Config) withDefaults() Config {
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 10)
-	c.RecordTimeout = cmp.Or(c.RecordTimeout, 30*time.Second)
+	c.Patience = cmp.Or(c.Patience, 30*time.Second)
 	return c
 }
 
@@ -94,26 +94,35 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
 
-	switch done, err := h.Ledger.Outcome(ctx, id); {
-	case err == nil:
-		return h.publish(ctx, done)
-	case !errors.Is(err, jobs.ErrNotFound):
-		return later(ctx, fmt.Errorf("job %s: ask the ledger: %w", id, err))
+	done, err := patiently(ctx, h, j, "ask the ledger", func(ctx context.Context) (*jobs.Result, error) {
+		r, err := h.Ledger.Outcome(ctx, id)
+		if errors.Is(err, jobs.ErrNotFound) {
+			return nil, nil
+		}
+		return &r, err
+	})
+	if err != nil {
+		return err
+	}
+	if done != nil {
+		return h.publish(ctx, *done)
 	}
 	res := jobs.Result{
 		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
 		EnqueuedAt: jobs.EnqueuedAt(t.Headers()), StartedAt: time.Now(),
 	}
 
-	switch cancelled, err := h.Cancels.Cancelled(ctx, account, id); {
-	case err != nil:
-		return later(ctx, fmt.Errorf("job %s: ask whether it is cancelled: %w", id, err))
-	case cancelled:
+	cancelled, err := patiently(ctx, h, j, "ask whether it is cancelled", func(ctx context.Context) (bool, error) {
+		return h.Cancels.Cancelled(ctx, account, id)
+	})
+	if err != nil {
+		return err
+	}
+	if cancelled {
 		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
 		return h.finish(ctx, j, res)
 	}
 
-	var err error
 	if j.envelope, err = jobs.Decode(j.kind, t.Payload()); err == nil && j.envelope.Account != account {
 		err = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", j.envelope.Account, account)}
 	}
@@ -164,9 +173,10 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 // the job's time is over: the message is sent.
 func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	res.FinishedAt = time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.RecordTimeout)
-	defer cancel()
-	stored, err := h.record(ctx, j, res)
+	ctx = context.WithoutCancel(ctx)
+	stored, err := patiently(ctx, h, j, "record the outcome", func(ctx context.Context) (jobs.Result, error) {
+		return h.Ledger.Record(ctx, j.lease, res)
+	})
 	if err != nil {
 		return err
 	}
@@ -176,27 +186,32 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	return h.publish(ctx, stored)
 }
 
-// record writes the outcome, trying again while the ledger cannot be reached and
-// the account is ours.
-func (h *Handlers) record(ctx context.Context, j *job, res jobs.Result) (jobs.Result, error) {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		stored, err := h.Ledger.Record(ctx, j.lease, res)
+// patiently does what needs a server of ours, again and again while that does not
+// answer. The job keeps its place meanwhile, and the account's next jobs stay
+// behind it; once the account is another worker's they are so there.
+func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		v, err := do(ctx)
+		if err == nil {
+			return v, nil
+		}
+		err = fmt.Errorf("job %s: %s: %w", j.id, what, err)
 		switch {
-		case err == nil:
-			return stored, nil
 		case errors.Is(err, accounts.ErrLeaseLost):
-			return jobs.Result{}, fmt.Errorf("record job %s: %w", j.id, err)
+			return v, err
 		case !j.lease.Valid():
 			// The successor runs the job again, under the same random_id.
-			return jobs.Result{}, fmt.Errorf("record job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
+			return v, fmt.Errorf("%w: %w", accounts.ErrLeaseLost, err)
 		}
-		h.Log.Warn("outcome not recorded; trying again", "job_id", j.id, "account", j.lease.Account, "error", err)
+		h.Log.Warn("a server does not answer; trying again", "job_id", j.id, "account", j.lease.Account, "error", err)
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return jobs.Result{}, &jobs.RetryError{After: 5 * time.Second, Snooze: true, Err: fmt.Errorf("record job %s: %w", j.id, err)}
+			return v, snooze(0, err)
 		}
 	}
 }
@@ -204,6 +219,8 @@ func (h *Handlers) record(ctx context.Context, j *job, res jobs.Result) (jobs.Re
 // publish tells those who wait. The ledger has the outcome already, so a failure
 // costs them time, not the outcome.
 func (h *Handlers) publish(ctx context.Context, res jobs.Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Patience)
+	defer cancel()
 	if err := jobs.Publish(ctx, h.Redis, res); err != nil {
 		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
 	}

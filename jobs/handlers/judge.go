@@ -91,11 +91,3 @@ func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
 func snooze(wait time.Duration, err error) error {
 	return &jobs.RetryError{After: max(wait, time.Second), Snooze: true, Err: err}
 }
-
-// later is a snooze because something of ours cannot be reached.
-func later(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return snooze(0, err)
-	}
-	return snooze(2*time.Second+rand.N(time.Second), err)
-}
