@@ -94,7 +94,7 @@ func redisArgs(durable bool) []string {
 	if durable {
 		aof = "yes"
 	}
-	return []string{"--save", "", "--appendonly", aof, "--databases", strconv.Itoa(redisDatabases)}
+	return []string{"--save", "", "--appendonly", aof, "--appendfsync", "always", "--databases", strconv.Itoa(redisDatabases)}
 }
 
 // pingRedis succeeds when the server at port has loaded its data and is the
