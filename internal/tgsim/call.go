@@ -209,7 +209,7 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 	}
 	s.record.add(rec)
 	a = answer{failed: refused != nil, silent: f.DropAnswer, cut: f.Cut}
-	a.msg = encodeResult(c.msg.id, result)
+	a.msg = encodeResult(c.msg.id, inLayer(result, layer))
 	return a, f.Delay
 }
 

@@ -129,6 +129,13 @@ func (k *authKey) setLayer(layer int) {
 	k.mu.Unlock()
 }
 
+// layerOf is the layer that answers are in, 0 before the first invokeWithLayer.
+func (k *authKey) layerOf() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.layer
+}
+
 func (k *authKey) setInited() {
 	k.mu.Lock()
 	k.inited = true

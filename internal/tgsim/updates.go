@@ -62,16 +62,27 @@ func (s *Server) push(copies []delivery, but *session) {
 		if len(to) == 0 {
 			continue
 		}
-		var b bin.Buffer
-		if err := s.world.updates(d, false).Encode(&b); err != nil {
-			s.log.Error("encode updates", "error", err)
-			continue
-		}
+		u := s.world.updates(d, false)
+		bodies := map[int][]byte{} // by layer; nearly always one
 		for _, sess := range to {
+			layer := sess.key.layerOf()
+			body, ok := bodies[layer]
+			if !ok {
+				var b bin.Buffer
+				if err := inLayer(u, layer).Encode(&b); err != nil {
+					s.log.Error("encode updates", "layer", layer, "error", err)
+					b.Reset()
+				}
+				body = b.Buf
+				bodies[layer] = body
+			}
+			if len(body) == 0 {
+				continue
+			}
 			sess.mu.Lock()
 			c := sess.conn
 			sess.mu.Unlock()
-			sess.send(c, []*outMsg{{content: true, body: b.Buf}})
+			sess.send(c, []*outMsg{{content: true, body: body}})
 		}
 	}
 }
