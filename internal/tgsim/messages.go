@@ -30,6 +30,7 @@ type post struct {
 	randomID int64
 	twin     int // id of the other side's copy, in private chats
 	entities []tg.MessageEntityClass
+	pts      int // of the box, once it was there
 }
 
 func (m *post) tg(viewer int64) *tg.Message {
@@ -54,16 +55,22 @@ func (m *post) tg(viewer int64) *tg.Message {
 // box is the messages of an account or channel, see core.telegram.org/api/updates.
 type box struct {
 	lastID int
-	pts    int
+	pts    int     // 1 before the first message: clients take 0 for "not known"
+	lost   int     // pts of the latest message that was dropped
 	posts  []*post // by id, the latest keepPosts
 }
 
+func newBox() box { return box{pts: 1} }
+
 func (b *box) add(m *post) {
 	if len(b.posts) >= 2*keepPosts {
-		b.posts = append(b.posts[:0:0], b.posts[len(b.posts)-keepPosts:]...)
+		cut := len(b.posts) - keepPosts
+		b.lost = b.posts[cut-1].pts
+		b.posts = append(b.posts[:0:0], b.posts[cut:]...)
 	}
 	b.posts = append(b.posts, m)
 	b.pts++
+	m.pts = b.pts
 }
 
 func (b *box) find(id int) *post {

@@ -51,6 +51,10 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 		return s.getHistory(c, user, rec)
 	case tg.UpdatesGetStateRequestTypeID:
 		return s.getState(c, user)
+	case tg.UpdatesGetDifferenceRequestTypeID:
+		return s.getDifference(c, user)
+	case tg.UpdatesGetChannelDifferenceRequestTypeID:
+		return s.getChannelDifference(c, user, rec)
 	case tg.HelpGetConfigRequestTypeID:
 		return s.getConfig(c)
 	case tg.HelpGetNearestDCRequestTypeID:

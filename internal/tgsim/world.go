@@ -127,7 +127,7 @@ func (s *Server) AddUser(u User) (User, error) {
 	if u.ID == 0 {
 		u.ID = w.nextLocked(kindUser)
 	}
-	w.users[u.ID] = &account{User: u, met: map[peer]struct{}{}}
+	w.users[u.ID] = &account{User: u, box: newBox(), met: map[peer]struct{}{}}
 	w.nameLocked(u.Username, peer{kindUser, u.ID})
 	return u, nil
 }
@@ -162,7 +162,7 @@ func (s *Server) AddChannel(title, username string, members ...int64) (Channel, 
 	for _, id := range members {
 		joined[id] = struct{}{}
 	}
-	w.channels[c.ID] = &channel{Channel: c, members: slices.Clone(members), joined: joined}
+	w.channels[c.ID] = &channel{Channel: c, box: newBox(), members: slices.Clone(members), joined: joined}
 	w.nameLocked(username, peer{kindChannel, c.ID})
 	w.meetLocked(peer{kindChannel, c.ID}, members)
 	return c, nil
