@@ -43,13 +43,15 @@ func (s *Server) goOffline(sess *session) {
 
 // sessionsOf lists the sessions of user that take updates, but one.
 func (s *Server) sessionsOf(user int64, but *session) []*session {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	var out []*session
-	for sess := range s.online[user] {
-		if sess != but {
-			out = append(out, sess)
+	for _, s := range s.world.servers() {
+		s.mu.RLock()
+		for sess := range s.online[user] {
+			if sess != but {
+				out = append(out, sess)
+			}
 		}
+		s.mu.RUnlock()
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gotd/td/tg"
 )
@@ -67,6 +68,7 @@ type account struct {
 	box
 	sent sentLog
 	met  map[peer]struct{} // who a bot may address with access_hash 0
+	home int               // data centre
 }
 
 type group struct {
@@ -84,6 +86,8 @@ type channel struct {
 // world is who exists, and what they wrote.
 type world struct {
 	secret [32]byte // immutable; access hashes come from it
+	logins *logins  // immutable
+	dcs    atomic.Pointer[[]*Server]
 
 	mu       sync.RWMutex // guards below
 	users    map[int64]*account
@@ -95,6 +99,7 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{
+		logins:   newLogins(),
 		users:    map[int64]*account{},
 		chats:    map[int64]*group{},
 		channels: map[int64]*channel{},
@@ -127,7 +132,7 @@ func (s *Server) AddUser(u User) (User, error) {
 	if u.ID == 0 {
 		u.ID = w.nextLocked(kindUser)
 	}
-	w.users[u.ID] = &account{User: u, box: newBox(), met: map[peer]struct{}{}}
+	w.users[u.ID] = &account{User: u, box: newBox(), met: map[peer]struct{}{}, home: s.cfg.DC}
 	w.nameLocked(u.Username, peer{kindUser, u.ID})
 	return u, nil
 }
