@@ -20,6 +20,7 @@ const (
 	getDifference144   = 0x25939651
 
 	inputReplyToMessage198 = 0x22c0f6d5
+	codeSettings144        = 0x8a6469c2
 )
 
 // renamed are the requests that only gained optional fields: old bytes are good
@@ -49,6 +50,10 @@ func renew(id uint32, body []byte) (uint32, []byte) {
 		out.Put(args)
 	case sendMessage144, sendMessage198, sendMedia198:
 		if !renewReply(&out, id, args) {
+			return id, body
+		}
+	case tg.AuthSendCodeRequestTypeID: // the same; what is inside was renamed
+		if !renewSettings(&out, args) {
 			return id, body
 		}
 	default:
@@ -92,5 +97,27 @@ func renewReply(out *bin.Buffer, id uint32, args []byte) bool {
 		}
 	}
 	out.Put(b.Buf)
+	return true
+}
+
+// renewSettings writes auth.sendCode with settings of layer 144.
+func renewSettings(out *bin.Buffer, args []byte) bool {
+	b := &bin.Buffer{Buf: args}
+	for _, read := range []func() error{
+		func() error { _, err := b.String(); return err }, // phone_number
+		func() error { _, err := b.Int(); return err },    // api_id
+		func() error { _, err := b.String(); return err }, // api_hash
+	} {
+		if read() != nil {
+			return false
+		}
+	}
+	if id, err := b.PeekID(); err != nil || id != codeSettings144 {
+		return false
+	}
+	out.PutID(tg.AuthSendCodeRequestTypeID)
+	out.Put(args[:len(args)-b.Len()])
+	out.PutID(tg.CodeSettingsTypeID)
+	out.Put(b.Buf[4:])
 	return true
 }

@@ -32,6 +32,9 @@ class Socket extends PromisedNetSockets {
   connect(_port, _ip, ...rest) { return super.connect(cfg.port, cfg.host, ...rest) }
 }
 
+const code = async (who) =>
+  (await (await fetch(`${cfg.control}/codes?phone=${who.phone}`)).json()).code
+
 async function open(who) {
   const session = new StringSession('')
   session.setDC(cfg.dc, cfg.host, cfg.port)
@@ -47,7 +50,7 @@ async function open(who) {
     await tg.connect()
   } else {
     await tg.start({
-      phoneNumber: who.phone, phoneCode: async () => who.code, password: async () => who.password,
+      phoneNumber: who.phone, phoneCode: () => code(who), password: async () => who.password,
       onError: (e) => { throw e },
     })
   }

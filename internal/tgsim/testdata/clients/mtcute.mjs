@@ -5,11 +5,16 @@ import { readFileSync } from 'node:fs'
 
 const from = (file) => import(`${process.env.TEST_NODE_MODULES}/@mtcute/${file}`)
 const { TelegramClient, MemoryStorage } = await from('node/index.js')
-const { addPublicKey, writeStringSession } = await from('node/utils.js')
+const { NodeCryptoProvider, addPublicKey, writeStringSession } = await from('node/utils.js')
 
 const cfg = JSON.parse(readFileSync(process.argv[2], 'utf8'))
 const dc = { id: cfg.dc, ipAddress: cfg.host, port: cfg.port }
 const dcs = { main: dc, media: dc }
+
+addPublicKey(new NodeCryptoProvider(), cfg.public_key)
+
+const code = async (who) =>
+  (await (await fetch(`${cfg.control}/codes?phone=${who.phone}`)).json()).code
 
 async function open(who) {
   const tg = new TelegramClient({
@@ -19,10 +24,8 @@ async function open(who) {
     const session = writeStringSession({ version: 3, primaryDcs: dcs, authKey: Buffer.from(who.auth_key, 'base64') })
     return [tg, await tg.start({ session })]
   }
-  await tg.prepare()
-  addPublicKey(await tg.mt.crypto, cfg.public_key)
   return [tg, await tg.start({
-    phone: who.phone, code: who.code, password: who.password, codeSentCallback: () => {},
+    phone: who.phone, code: () => code(who), password: who.password, codeSentCallback: () => {},
   })]
 }
 

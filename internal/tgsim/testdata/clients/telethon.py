@@ -7,11 +7,17 @@ import json
 import logging
 import os
 import sys
+import urllib.request
 
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))  # this file is not the library
 from telethon import TelegramClient, events
 from telethon.crypto import AuthKey, rsa
 from telethon.sessions import StringSession
+
+
+def code(cfg, who):
+    with urllib.request.urlopen(f"{cfg['control']}/codes?phone={who['phone']}") as answer:
+        return json.load(answer)["code"]
 
 
 async def connect(cfg, who):
@@ -23,7 +29,7 @@ async def connect(cfg, who):
     if "auth_key" in who:
         await tg.connect()
     else:
-        await tg.start(phone=who["phone"], code_callback=lambda: who["code"], password=lambda: who.get("password"))
+        await tg.start(phone=who["phone"], code_callback=lambda: code(cfg, who), password=lambda: who.get("password"))
     return tg, await tg.get_me()
 
 
