@@ -208,6 +208,7 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 		result = &mt.RPCError{ErrorCode: refused.code, ErrorMessage: refused.text}
 	}
 	s.record.add(rec)
+	result = forLayer(result, layer)
 	a = answer{failed: refused != nil, silent: f.DropAnswer, cut: f.Cut}
 	a.msg = encodeResult(c.msg.id, result)
 	return a, f.Delay

@@ -88,6 +88,7 @@ func unwrap(k *authKey, body []byte) unwrapped {
 				u.after = append(u.after, ref)
 			}
 		default:
+			u.method, u.body = newer(id, u.body)
 			return u
 		}
 	}

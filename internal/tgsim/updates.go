@@ -64,12 +64,13 @@ func (s *Server) push(copies []delivery, but *session) {
 		if len(to) == 0 {
 			continue
 		}
-		var b bin.Buffer
-		if err := s.world.updates(d, false).Encode(&b); err != nil {
-			s.log.Error("encode updates", "error", err)
-			continue
-		}
+		up := s.world.updates(d, false)
 		for _, sess := range to {
+			var b bin.Buffer
+			if err := forLayer(up, sess.key.speaks()).Encode(&b); err != nil {
+				s.log.Error("encode updates", "error", err)
+				continue
+			}
 			sess.mu.Lock()
 			c := sess.conn
 			sess.mu.Unlock()
