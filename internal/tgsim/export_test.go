@@ -1,0 +1,4 @@
+package tgsim
+
+// ForLayer is forLayer for tests.
+var ForLayer = forLayer
