@@ -142,3 +142,20 @@ func openBinding(perm crypto.AuthKey, b []byte, msgID int64) (*crypto.BindAuthKe
 	}
 	return &inner, nil
 }
+
+// ExpireTempKeys ends the temporary keys bound to a user's keys before their
+// time (0 = all of them): their frames get transport error -404. It returns how
+// many there were.
+func (s *Server) ExpireTempKeys(userID int64) int {
+	n := 0
+	for _, k := range s.keysOf(userID) {
+		if k.expires.IsZero() {
+			continue
+		}
+		s.mu.Lock()
+		delete(s.keys, k.key.ID)
+		s.mu.Unlock()
+		n++
+	}
+	return n
+}
