@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gotd/td/bin"
+	"github.com/gotd/td/clock"
 	"github.com/gotd/td/exchange"
 )
 
@@ -23,7 +24,8 @@ func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
 	}()
 	ec := &exchangeConn{c: c, first: first}
 	res, err := exchange.NewExchanger(ec, c.s.cfg.DC).
-		WithTimeout(openTimeout).
+		WithTimeout(c.s.cfg.OpenTimeout).
+		WithClock(skewed{clock.System, c.s}).
 		Server(exchange.PrivateKey{RSA: c.s.cfg.Key}).
 		Run(ctx)
 	if err != nil {
@@ -36,7 +38,7 @@ func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
 		}
 		return fmt.Errorf("key exchange: %w", err)
 	}
-	k := newAuthKey(res.Key, res.ServerSalt, time.Now())
+	k := newAuthKey(res.Key, res.ServerSalt, c.s.now())
 	c.s.addKey(k)
 	c.log.Info("auth key created", "key", k.hex)
 	return nil
@@ -49,7 +51,7 @@ type exchangeConn struct {
 }
 
 func (e *exchangeConn) Send(ctx context.Context, b *bin.Buffer) error {
-	if d := e.c.s.cfg.RTT; d > 0 {
+	if d := e.c.s.rtt(); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
@@ -59,6 +61,9 @@ func (e *exchangeConn) Send(ctx context.Context, b *bin.Buffer) error {
 			return ctx.Err()
 		case <-t.C:
 		}
+	}
+	if e.c.deaf() {
+		return nil // half-open: lost
 	}
 	return e.c.send(b)
 }
@@ -70,7 +75,7 @@ func (e *exchangeConn) Recv(ctx context.Context, b *bin.Buffer) error {
 		return nil
 	}
 	for {
-		if err := e.c.tc.Recv(ctx, b); err != nil {
+		if err := e.c.recv(ctx, b); err != nil {
 			return err
 		}
 		e.c.s.stats.frames.Add(1)

@@ -213,7 +213,7 @@ func TestSaltChain(t *testing.T) {
 
 func TestRecordRing(t *testing.T) {
 	t.Parallel()
-	s := &Server{record: newRecord(10)}
+	s := &Server{record: newRecord(10, 1<<20)}
 	for i := range 25 {
 		s.record.add(Call{Account: int64(i % 2)})
 	}

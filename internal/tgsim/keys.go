@@ -59,6 +59,7 @@ type authKey struct {
 	salts    saltChain
 	sessions map[int64]*session
 	calls    map[*conn]struct{} // open connections that carried API calls
+	frames   int                // accepted since the last rotation of salts
 }
 
 func newAuthKey(k crypto.AuthKey, salt int64, now time.Time) *authKey {
@@ -151,7 +152,7 @@ func (s *Server) NewSession(userID int64) (Session, error) {
 		return Session{}, fmt.Errorf("tgsim: make an auth key: %w", err)
 	}
 	salt := randomLong()
-	k := newAuthKey(key.WithID(), salt, time.Now())
+	k := newAuthKey(key.WithID(), salt, s.now())
 	k.user = userID
 	s.addKey(k)
 	return Session{DC: s.cfg.DC, UserID: userID, AuthKey: key, Salt: salt}, nil
