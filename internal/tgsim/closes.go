@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/gotd/td/proto/codec"
 )
 
 // Reasons of a close in the log and in Stats.Closes. Texts with a number or an
@@ -21,12 +23,17 @@ const (
 	closedWrite      = "write failed"
 )
 
+var errShortFrame = errors.New("frame shorter than an auth_key_id")
+
 // maxReasons bounds Stats.Closes: errors of strangers have many texts.
 const maxReasons = 64
 
 // closeReason names what ended reading.
 func closeReason(err error) string {
+	var code *codec.ProtocolErr // what gotd takes a frame of 4 bytes for
 	switch {
+	case errors.As(err, &code):
+		return errShortFrame.Error()
 	case errors.Is(err, errFrameSize):
 		return errFrameSize.Error()
 	case errors.Is(err, errTransport):

@@ -124,7 +124,7 @@ func (c *conn) frame(ctx context.Context, b *bin.Buffer) error {
 	c.s.stats.frames.Add(1)
 	var keyID [8]byte
 	if err := b.PeekN(keyID[:], 8); err != nil {
-		return errors.New("frame shorter than an auth_key_id")
+		return errShortFrame
 	}
 	if keyID == [8]byte{} {
 		return c.exchange(ctx, b)
@@ -149,9 +149,9 @@ func (c *conn) close(reason string) {
 	c.mu.Unlock()
 
 	close(c.done)
-	_ = c.nc.Close()
 	c.log.Info("connection closed", "reason", reason)
 	c.s.stats.closed(reason)
+	_ = c.nc.Close()
 	for _, q := range left {
 		if q.sess != nil {
 			q.sess.send(c, []*outMsg{q.msg})
