@@ -20,6 +20,7 @@ type Violation struct {
 // Stats counts what happened since the start, or since ResetRecord.
 type Stats struct {
 	Connections    int         `json:"connections"`
+	Open           int         `json:"open"`   // connections at this moment
 	Frames         int         `json:"frames"` // received
 	Calls          int         `json:"calls"`
 	Containers     int         `json:"containers"`      // received
@@ -65,6 +66,9 @@ func (s *Server) Stats() Stats {
 		DuplicatedKeys: int(st.duplicated.Load()),
 		Injected:       int(st.injected.Load()),
 	}
+	s.mu.RLock()
+	out.Open = len(s.conns)
+	s.mu.RUnlock()
 	out.Calls, out.Dropped = s.record.counts()
 	st.mu.Lock()
 	defer st.mu.Unlock()
