@@ -13,7 +13,9 @@ import (
 func (f *frame) inject(members []message, out []*outMsg) ([]message, []*outMsg, bool) {
 	names := make([]string, len(members))
 	for i, m := range members {
-		names[i] = f.name(m)
+		if !f.sess.knows(m.id) { // what was accepted once stays accepted
+			names[i] = f.name(m)
+		}
 	}
 	at := -1
 	hit, ok := f.c.s.faults.pick(f.sess.key.account(), func(x *Fault) bool {
@@ -53,6 +55,13 @@ func (f *frame) inject(members []message, out []*outMsg) ([]message, []*outMsg, 
 		return slices.Delete(members, at, at+1), out, false
 	}
 	return members, out, false
+}
+
+func (s *session) knows(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.findLocked(id)
+	return ok
 }
 
 // injectedOverlap keeps an injected bad_server_salt to one frame: others on

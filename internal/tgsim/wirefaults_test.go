@@ -71,6 +71,21 @@ func TestInjectedBadMsg(t *testing.T) {
 			}
 		})
 	}
+	t.Run("not what was accepted before", func(t *testing.T) {
+		t.Parallel()
+		srv := setup(t, tgsim.Config{})
+		_, sess := user(t, srv, "ann")
+		r := rawConnect(t, srv, sess)
+		m := r.member(send(1, "x"))
+		r.container(m)
+		r.result(m.ID, &raw{})
+		srv.AddFault(tgsim.Fault{BadMsg: 32, Times: 1})
+		r.container(m)
+		r.result(m.ID, &raw{})
+		if n := srv.Stats().Injected; n != 0 {
+			t.Errorf("injected %d", n)
+		}
+	})
 	t.Run("outer", func(t *testing.T) {
 		t.Parallel()
 		srv := setup(t, tgsim.Config{})
