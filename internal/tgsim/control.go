@@ -103,9 +103,13 @@ func (s *Server) serveRecord(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	enc := json.NewEncoder(w)
-	for _, c := range s.Calls(f) {
-		if err := enc.Encode(c); err != nil {
-			return // the reader is gone
+	var calls []Call
+	for end := s.record.last(); f.After < end; { // no more than a window is copied at a time
+		calls, f.After = s.record.window(calls[:0], f, end)
+		for _, c := range calls {
+			if err := enc.Encode(c); err != nil {
+				return // the reader is gone
+			}
 		}
 	}
 }

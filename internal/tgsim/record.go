@@ -128,16 +128,35 @@ func (r *record) reset() {
 	r.base, r.ring, r.n, r.bytes = r.seq, nil, 0, 0
 }
 
-// Calls returns the recorded calls that match, in order of Seq.
-func (s *Server) Calls(f Filter) []Call {
-	r := s.record
+// windowCalls is how many calls are looked at under one lock.
+const windowCalls = 4096
+
+// window appends the calls that match among the next windowCalls behind f.After
+// up to end, and returns the last it looked at.
+func (r *record) window(out []Call, f Filter, end int64) ([]Call, int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := []Call{}
-	for seq := max(r.seq-int64(r.n), f.After) + 1; seq <= r.seq; seq++ {
+	first := max(r.seq-int64(r.n), f.After) + 1
+	last := min(first+windowCalls-1, r.seq, end)
+	for seq := first; seq <= last; seq++ {
 		if c := r.atLocked(seq); f.match(c) {
 			out = append(out, *c)
 		}
+	}
+	return out, last
+}
+
+func (r *record) last() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seq
+}
+
+// Calls returns the recorded calls that match, in order of Seq.
+func (s *Server) Calls(f Filter) []Call {
+	out := []Call{}
+	for end := s.record.last(); f.After < end; {
+		out, f.After = s.record.window(out, f, end)
 	}
 	return out
 }
