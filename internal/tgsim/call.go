@@ -47,6 +47,9 @@ func (s *session) repeat(id int64) *outMsg {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m, ok := s.out.answers[id]; ok {
+		if s.s.live.settings.Load().DetailedInfo {
+			return s.detailLocked(m)
+		}
 		return m
 	}
 	return ackFor(id) // it runs, its answer was acknowledged, or has none
@@ -114,6 +117,11 @@ func (s *session) drain(ctx context.Context, ready []*call, out []*outMsg) []*ou
 		c := ready[0]
 		ready = ready[1:]
 		ans, late := s.s.perform(c)
+		if ans.early {
+			ack := ackFor(c.msg.id)
+			ack.alone = true
+			s.send(c.c, []*outMsg{ack})
+		}
 		if late > 0 {
 			out = append(out, ackFor(c.msg.id))
 			s.s.after(ctx, late, func() {
@@ -135,6 +143,8 @@ type answer struct {
 	failed bool
 	silent bool // acknowledge, but never answer
 	cut    bool // close the connection instead
+	early  bool // acknowledge first, in a frame of its own
+	detail bool // tell of the answer instead of sending it
 }
 
 // finish notes the end of a call: its answer, and the calls it held up.
@@ -171,6 +181,9 @@ func (s *session) finish(c *call, a answer) (out []*outMsg, next []*call) {
 		return []*outMsg{ackFor(id)}, next
 	}
 	s.out.answer(a.msg)
+	if a.detail {
+		return []*outMsg{s.detailLocked(a.msg)}, next
+	}
 	return []*outMsg{a.msg}, next
 }
 
@@ -188,6 +201,9 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 	}
 	user, layer, refused := c.admit()
 	rec.Account, rec.Layer = user, layer
+	if refused == nil {
+		refused = s.banned(user)
+	}
 	var f Fault
 	var hit bool
 	if refused == nil {
@@ -208,8 +224,11 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 		result = &mt.RPCError{ErrorCode: refused.code, ErrorMessage: refused.text}
 	}
 	s.record.add(rec)
-	a = answer{failed: refused != nil, silent: f.DropAnswer, cut: f.Cut}
-	a.msg = encodeResult(c.msg.id, inLayer(result, layer))
+	if refused == nil {
+		result = inLayer(result, layer)
+	}
+	a = answer{failed: refused != nil, silent: f.DropAnswer, cut: f.Cut, early: f.EarlyAck, detail: f.DetailedInfo}
+	a.msg = s.encodeResult(c.msg.id, result)
 	return a, f.Delay
 }
 
@@ -228,11 +247,12 @@ func (c *call) blocked() *rpcError {
 	return nil
 }
 
-// packResult is the size from which answers are packed with gzip.
+// packResult is the default of Settings.GzipFrom.
 const packResult = 512
 
-// encodeResult makes the rpc_result of a call.
-func encodeResult(req int64, v bin.Encoder) *outMsg {
+// encodeResult makes the rpc_result of a call, packed as the settings say. See
+// core.telegram.org/mtproto/service_messages#packed-object.
+func (s *Server) encodeResult(req int64, v bin.Encoder) *outMsg {
 	const header = 12
 	b := bin.Buffer{Buf: make([]byte, 0, 96)}
 	b.PutID(proto.ResultTypeID)
@@ -241,9 +261,12 @@ func encodeResult(req int64, v bin.Encoder) *outMsg {
 		b.Buf = b.Buf[:header]
 		_ = (&mt.RPCError{ErrorCode: 500, ErrorMessage: "ENCODE_FAILED"}).Encode(&b)
 	}
-	if len(b.Buf) > header+packResult {
+	set := s.live.settings.Load()
+	_, failed := v.(*mt.RPCError)
+	always := failed && set.GzipErrors
+	if always || set.GzipFrom >= 0 && len(b.Buf) > header+set.GzipFrom {
 		z := bin.Buffer{Buf: append([]byte(nil), b.Buf[:header]...)}
-		if err := (proto.GZIP{Data: b.Buf[header:]}).Encode(&z); err == nil && len(z.Buf) < len(b.Buf) {
+		if err := (proto.GZIP{Data: b.Buf[header:]}).Encode(&z); err == nil && (always || len(z.Buf) < len(b.Buf)) {
 			b = z
 		}
 	}

@@ -16,10 +16,8 @@ import (
 )
 
 const (
-	openTimeout  = 30 * time.Second // for the transport's first bytes and each step of a key exchange
-	writeTimeout = 30 * time.Second // a client that does not read is cut
-	maxPending   = 32_768           // calls a connection may have unanswered; beyond: transport error 429
-	maxQueue     = 64 << 20         // bytes of answers waiting for a client that does not read
+	maxPending = 32_768   // calls a connection may have unanswered; beyond: transport error 429
+	maxQueue   = 64 << 20 // bytes of answers waiting for a client that does not read
 )
 
 // Transport errors, sent as a frame of four bytes holding the negated code.
@@ -49,6 +47,7 @@ type conn struct {
 	bytes    int // in queue
 	sessions map[*session]struct{}
 	idle     *time.Timer // of ping_delay_disconnect
+	hold     hold        // by HalfOpen and Stall
 
 	sendMu sync.Mutex // one frame at a time; never taken with mu
 }
@@ -87,17 +86,17 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 
 	err := c.read(ctx)
 	switch {
-	case errors.Is(err, io.EOF):
-		c.close("closed by the client")
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		c.close(closedByClient)
 	case errors.Is(err, net.ErrClosed): // by close, which said why
 	default:
 		c.log.Info("connection failed", "error", err)
-		c.close(err.Error())
+		c.close(closeReason(err))
 	}
 }
 
 func (c *conn) read(ctx context.Context) error {
-	if err := c.nc.SetDeadline(time.Now().Add(openTimeout)); err != nil {
+	if err := c.nc.SetDeadline(time.Now().Add(c.s.cfg.OpenTimeout)); err != nil {
 		return err
 	}
 	var err error
@@ -110,7 +109,7 @@ func (c *conn) read(ctx context.Context) error {
 	c.s.wg.Go(func() { c.writeLoop() })
 	for {
 		b := &bin.Buffer{}
-		if err := c.tc.Recv(ctx, b); err != nil {
+		if err := c.recv(ctx, b); err != nil {
 			return err
 		}
 		if err := c.frame(ctx, b); err != nil {
@@ -125,7 +124,7 @@ func (c *conn) frame(ctx context.Context, b *bin.Buffer) error {
 	c.s.stats.frames.Add(1)
 	var keyID [8]byte
 	if err := b.PeekN(keyID[:], 8); err != nil {
-		return errors.New("frame shorter than an auth_key_id")
+		return errShortFrame
 	}
 	if keyID == [8]byte{} {
 		return c.exchange(ctx, b)
@@ -150,11 +149,12 @@ func (c *conn) close(reason string) {
 	c.mu.Unlock()
 
 	close(c.done)
-	_ = c.nc.Close()
 	c.log.Info("connection closed", "reason", reason)
+	c.s.stats.closed(reason)
+	_ = c.nc.Close()
 	for _, q := range left {
 		if q.sess != nil {
-			q.sess.keep(q.msg)
+			q.sess.send(c, []*outMsg{q.msg})
 		}
 	}
 	for sess := range sessions {
@@ -194,8 +194,8 @@ func (c *conn) disconnectAfter(d time.Duration) {
 // enqueue hands messages to the writer; false when the connection is closed.
 func (c *conn) enqueue(sess *session, msgs []*outMsg) bool {
 	ready := time.Time{}
-	if c.s.cfg.RTT > 0 {
-		ready = time.Now().Add(c.s.cfg.RTT)
+	if d := c.s.rtt(); d > 0 {
+		ready = time.Now().Add(d)
 	}
 	c.mu.Lock()
 	if c.closed {
@@ -210,7 +210,7 @@ func (c *conn) enqueue(sess *session, msgs []*outMsg) bool {
 	c.mu.Unlock()
 	if tooMuch {
 		// close takes session locks that the caller may hold.
-		c.s.wg.Go(func() { c.close("the client does not read its answers") })
+		c.s.wg.Go(func() { c.close(closedNotReading) })
 	}
 	c.signal()
 	return true
@@ -222,7 +222,7 @@ func (c *conn) refuse(code int32) {
 	b.PutInt32(-code)
 	c.mu.Lock()
 	if !c.closed {
-		c.queue = append(c.queue, queued{raw: b.Buf, ready: time.Now().Add(c.s.cfg.RTT)})
+		c.queue = append(c.queue, queued{raw: b.Buf, ready: time.Now().Add(c.s.rtt())})
 	}
 	c.mu.Unlock()
 	c.signal()
@@ -240,6 +240,10 @@ func (c *conn) writeLoop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		if c.endOfHold() {
+			c.close("half-open on demand")
+			return
+		}
 		batch, wait := c.take()
 		if len(batch) == 0 {
 			if wait <= 0 {
@@ -256,7 +260,8 @@ func (c *conn) writeLoop() {
 			continue
 		}
 		if err := c.write(batch); err != nil {
-			c.close("write: " + err.Error())
+			c.log.Info("write failed", "error", err)
+			c.close(writeReason(err))
 			return
 		}
 	}
@@ -266,8 +271,11 @@ func (c *conn) writeLoop() {
 func (c *conn) take() (batch []queued, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if wait := c.hold.waitLocked(); wait > 0 {
+		return nil, wait
+	}
 	n := len(c.queue)
-	if n > 0 && c.s.cfg.RTT > 0 {
+	if n > 0 && !c.queue[n-1].ready.IsZero() {
 		now := time.Now()
 		n = 0
 		for n < len(c.queue) && !c.queue[n].ready.After(now) {
@@ -302,11 +310,15 @@ func (c *conn) write(batch []queued) error {
 			batch = batch[1:]
 			continue
 		}
+		if first.sess.gone.Load() {
+			batch = batch[1:]
+			continue
+		}
 		n, size := 0, 0
 		msgs := make([]*outMsg, 0, min(len(batch), maxMembers))
 		for n < len(batch) && batch[n].sess == first.sess && n < maxMembers {
 			size += len(batch[n].msg.body) + 16
-			if n > 0 && size > maxContainer {
+			if n > 0 && (size > maxContainer || batch[n].msg.alone || batch[n-1].msg.alone) {
 				break
 			}
 			msgs = append(msgs, batch[n].msg)
@@ -329,7 +341,7 @@ func (c *conn) write(batch []queued) error {
 func (c *conn) send(b *bin.Buffer) error {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
-	ctx := deadline{context.Background(), time.Now().Add(writeTimeout)}
+	ctx := deadline{context.Background(), time.Now().Add(c.s.cfg.WriteTimeout)}
 	if err := c.tc.Send(ctx, b); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gotd/td/crypto"
 	gotd "github.com/gotd/td/session"
@@ -25,6 +24,10 @@ import (
 //	POST /faults                          adds a fault (see faultRequest)
 //	DELETE /faults                        removes all faults
 //	POST /reset                           ResetRecord
+//	GET  /settings                        Settings; changed by the next five
+//	POST /rtt, /clock, /salts, /gzip, /resend
+//	POST /cut, /half-open, /stall         what happens to open connections
+//	POST /forget-sessions, /forget-keys, /revoke, /ban
 //	GET  /key                             the public key as PEM
 //
 // account is an id or a username. What cannot be served is answered with a 4xx
@@ -36,11 +39,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Users()) })
 	mux.HandleFunc("POST /accounts", s.serveAddAccount)
 	mux.HandleFunc("GET /codes", s.serveCode)
-	mux.HandleFunc("POST /faults", s.serveAddFault)
-	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) {
-		s.ClearFaults()
-		reply(w, http.StatusOK, struct{}{})
-	})
+	s.wireControls(mux)
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
 		s.ResetRecord()
 		reply(w, http.StatusOK, struct{}{})
@@ -106,9 +105,13 @@ func (s *Server) serveRecord(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	enc := json.NewEncoder(w)
-	for _, c := range s.Calls(f) {
-		if err := enc.Encode(c); err != nil {
-			return // the reader is gone
+	var calls []Call
+	for end := s.record.last(); f.After < end; { // no more than a window is copied at a time
+		calls, f.After = s.record.window(calls[:0], f, end)
+		for _, c := range calls {
+			if err := enc.Encode(c); err != nil {
+				return // the reader is gone
+			}
 		}
 	}
 }
@@ -160,58 +163,6 @@ func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
 		Session  json.RawMessage `json:"session"`
 		BotToken string          `json:"bot_token,omitempty"`
 	}{u, file, token})
-}
-
-// faultRequest is a Fault as POST /faults takes it.
-type faultRequest struct {
-	Method      string  `json:"method"`
-	Account     string  `json:"account"` // id or username
-	Code        int     `json:"code"`
-	Error       string  `json:"error"`
-	DropAnswer  bool    `json:"drop_answer"`
-	Cut         bool    `json:"cut"`
-	Delay       string  `json:"delay"` // as 250ms
-	Times       int     `json:"times"`
-	Probability float64 `json:"probability"`
-}
-
-func (s *Server) serveAddFault(w http.ResponseWriter, r *http.Request) {
-	var req faultRequest
-	if err := body(r, &req); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	f := Fault{
-		Method: req.Method, Code: req.Code, Error: req.Error, DropAnswer: req.DropAnswer,
-		Cut: req.Cut, Times: req.Times, Probability: req.Probability,
-	}
-	var err error
-	if f.Account, err = s.accountID(req.Account); err != nil {
-		refuse(w, http.StatusNotFound, err)
-		return
-	}
-	if req.Delay != "" {
-		if f.Delay, err = time.ParseDuration(req.Delay); err != nil || f.Delay < 0 {
-			refuse(w, http.StatusBadRequest, fmt.Errorf("delay %q is not a duration like 250ms", req.Delay))
-			return
-		}
-	}
-	switch {
-	case f.Error == "" && !f.DropAnswer && !f.Cut && f.Delay == 0:
-		err = errors.New("a fault needs one of error, drop_answer, cut, delay")
-	case f.Times < 0:
-		err = errors.New("times must not be negative")
-	case f.Probability < 0 || f.Probability > 1:
-		err = errors.New("probability must be between 0 and 1")
-	case f.Method != "" && !knownMethod(f.Method):
-		err = fmt.Errorf("there is no method %q in the layer", f.Method)
-	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	s.AddFault(f)
-	reply(w, http.StatusCreated, struct{}{})
 }
 
 // body reads a JSON request without unknown fields.

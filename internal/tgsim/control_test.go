@@ -150,7 +150,7 @@ func TestSessionsDoNotPrint(t *testing.T) {
 		fmt.Sprint(s), fmt.Sprintf("%+v %#v %d %x", s, s, s, s),
 		fmt.Sprintf("%v", struct{ S tgsim.Session }{s}), log.String(),
 	} {
-		if strings.Contains(out, "201") || strings.Contains(out, "c9ca") || strings.Contains(out, "987654321") {
+		if strings.Contains(out, "201 202") || strings.Contains(out, "0xc9, 0xca") || strings.Contains(out, "c9ca") || strings.Contains(out, "987654321") {
 			t.Errorf("printed %s", out)
 		}
 	}

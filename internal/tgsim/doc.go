@@ -10,8 +10,9 @@
 //
 // The world has users, bots, basic groups and channels. Access hashes differ
 // for every account and are checked on every request. Faults are added on
-// demand: errors, late or lost answers, cut connections, rotated salts,
-// revoked sessions, forgotten keys.
+// demand: errors, late or lost answers, refused messages, cut and half-open
+// connections, rotated salts, a wrong clock, forgotten sessions and keys, bans.
+// docs/simulator.md has every control over HTTP and the table of rules.
 //
 // Non-goals: media, secret chats, update gaps (getDifference), persistence,
 // and anything that needs more than one data centre. Nothing is written to

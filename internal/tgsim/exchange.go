@@ -22,10 +22,12 @@ func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
 		}
 	}()
 	h := &handshake{
-		conn:  &exchangeConn{c: c, first: first},
-		key:   c.s.cfg.Key,
-		print: crypto.RSAFingerprint(c.s.PublicKey()),
-		dc:    c.s.cfg.DC,
+		conn:    &exchangeConn{c: c, first: first},
+		key:     c.s.cfg.Key,
+		print:   crypto.RSAFingerprint(c.s.PublicKey()),
+		dc:      c.s.cfg.DC,
+		timeout: c.s.cfg.OpenTimeout,
+		now:     c.s.now,
 	}
 	res, err := h.run(ctx)
 	if err != nil {
@@ -38,7 +40,7 @@ func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
 		}
 		return fmt.Errorf("key exchange: %w", err)
 	}
-	now := time.Now()
+	now := c.s.now()
 	k := newAuthKey(res.key, res.salt, now)
 	if res.lifetime > 0 {
 		k.expires = now.Add(res.lifetime)
@@ -55,7 +57,7 @@ type exchangeConn struct {
 }
 
 func (e *exchangeConn) Send(ctx context.Context, b *bin.Buffer) error {
-	if d := e.c.s.cfg.RTT; d > 0 {
+	if d := e.c.s.rtt(); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
@@ -65,6 +67,9 @@ func (e *exchangeConn) Send(ctx context.Context, b *bin.Buffer) error {
 			return ctx.Err()
 		case <-t.C:
 		}
+	}
+	if e.c.deaf() {
+		return nil // half-open: lost
 	}
 	return e.c.send(b)
 }
@@ -76,7 +81,7 @@ func (e *exchangeConn) Recv(ctx context.Context, b *bin.Buffer) error {
 		return nil
 	}
 	for {
-		if err := e.c.tc.Recv(ctx, b); err != nil {
+		if err := e.c.recv(ctx, b); err != nil {
 			return err
 		}
 		e.c.s.stats.frames.Add(1)

@@ -26,6 +26,9 @@ type handshake struct {
 	print int64 // fingerprint of key
 	dc    int
 
+	timeout time.Duration // for each step
+	now     func() time.Time
+
 	nonce, serverNonce bin.Int128
 	newNonce           bin.Int256
 	pq, p, q           *big.Int
@@ -193,7 +196,7 @@ func (h *handshake) exchangeDH(ctx context.Context) (crypto.Key, error) {
 	var b bin.Buffer
 	err := (&mt.ServerDHInnerData{
 		Nonce: h.nonce, ServerNonce: h.serverNonce, G: groupG,
-		GA: padded(ga), DhPrime: padded(groupP), ServerTime: int(time.Now().Unix()),
+		GA: padded(ga), DhPrime: padded(groupP), ServerTime: int(h.now().Unix()),
 	}).Encode(&b)
 	if err != nil {
 		return crypto.Key{}, err
@@ -244,7 +247,7 @@ func (h *handshake) exchangeDH(ctx context.Context) (crypto.Key, error) {
 
 // receive returns the next plain message.
 func (h *handshake) receive(ctx context.Context) (*bin.Buffer, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	b := &bin.Buffer{}
 	if err := h.conn.Recv(ctx, b); err != nil {
@@ -266,7 +269,7 @@ func (h *handshake) send(ctx context.Context, v bin.Encoder) error {
 		return err
 	}
 	msg := proto.UnencryptedMessage{
-		MessageID:   int64(proto.NewMessageID(time.Now(), proto.MessageServerResponse)),
+		MessageID:   int64(proto.NewMessageID(h.now(), proto.MessageServerResponse)),
 		MessageData: body.Buf,
 	}
 	if err := msg.Encode(&b); err != nil {

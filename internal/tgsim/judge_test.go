@@ -213,7 +213,7 @@ func TestSaltChain(t *testing.T) {
 
 func TestRecordRing(t *testing.T) {
 	t.Parallel()
-	s := &Server{record: newRecord(10)}
+	s := &Server{record: newRecord(10, 1<<20)}
 	for i := range 25 {
 		s.record.add(Call{Account: int64(i % 2)})
 	}
@@ -236,5 +236,51 @@ func TestRecordRing(t *testing.T) {
 	s.record.add(Call{})
 	if got := seqs(Filter{}); !slices.Equal(got, []int64{26}) {
 		t.Errorf("after a reset: %v", got)
+	}
+}
+
+func TestRecordIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	const bound = 1 << 20
+	s := &Server{record: newRecord(1<<30, bound)}
+	c := Call{Params: Params{Message: string(make([]byte, maxRecordedText)), After: make([]int64, maxAfter)}}
+	for i := range 20_000 {
+		c.Account = int64(i % 2)
+		s.record.add(c)
+	}
+	calls := s.Calls(Filter{})
+	if n := len(calls); n == 0 || n*c.size() > bound || n*c.size() < bound*9/10 {
+		t.Errorf("%d calls of %d bytes are kept, want about %d bytes", n, c.size(), bound)
+	}
+	if last := calls[len(calls)-1].Seq; last != 20_000 {
+		t.Errorf("the last is %d", last)
+	}
+	for range 20_000 { // short ones take the room of long ones
+		s.record.add(Call{})
+	}
+	total, dropped := s.record.counts()
+	if kept := total - dropped; kept*(&Call{}).size() > bound || kept <= len(calls) || len(s.record.ring)*(&Call{}).size() > bound {
+		t.Errorf("%d short calls are kept", kept)
+	}
+}
+
+func TestRecordIsReadInWindows(t *testing.T) {
+	t.Parallel()
+	const n = 3*windowCalls + 17
+	s := &Server{record: newRecord(n, 1<<30)}
+	for range n + 5 {
+		s.record.add(Call{})
+	}
+	calls := s.Calls(Filter{})
+	if len(calls) != n || calls[0].Seq != 6 || calls[n-1].Seq != n+5 {
+		t.Fatalf("%d calls, from %d", len(calls), calls[0].Seq)
+	}
+	for i := 1; i < len(calls); i++ {
+		if calls[i].Seq != calls[i-1].Seq+1 {
+			t.Fatalf("%d after %d", calls[i].Seq, calls[i-1].Seq)
+		}
+	}
+	if got := s.Calls(Filter{After: n}); len(got) != 5 {
+		t.Errorf("%d calls behind %d", len(got), n)
 	}
 }

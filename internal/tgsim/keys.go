@@ -60,6 +60,7 @@ type authKey struct {
 	salts    saltChain
 	sessions map[int64]*session
 	calls    map[*conn]struct{} // open connections that carried API calls
+	frames   int                // accepted since the last rotation of salts
 	login    keyLogin
 
 	expires time.Time               // immutable: zero for a permanent key
@@ -149,7 +150,7 @@ func (s *Server) NewSession(userID int64) (Session, error) {
 		return Session{}, fmt.Errorf("tgsim: make an auth key: %w", err)
 	}
 	salt := randomLong()
-	k := newAuthKey(key.WithID(), salt, time.Now())
+	k := newAuthKey(key.WithID(), salt, s.now())
 	k.user = userID
 	s.addKey(k)
 	return Session{DC: s.cfg.DC, UserID: userID, AuthKey: key, Salt: salt}, nil

@@ -22,6 +22,7 @@ type outMsg struct {
 	content bool  // the client must acknowledge it: odd seqno
 	req     int64 // msg_id of the call it answers, 0 if none
 	acked   bool  // nothing more to remember
+	alone   bool  // it goes in a frame of its own
 	body    []byte
 }
 
@@ -129,7 +130,7 @@ func (o *outbox) unsent() []*outMsg {
 // message, else a container. A message sent before goes into a container too,
 // so that the msg_ids of frames still grow.
 func (s *session) seal(msgs []*outMsg) (*bin.Buffer, error) {
-	now := time.Now()
+	now := s.s.now()
 	s.mu.Lock()
 	again := false
 	for _, m := range msgs {

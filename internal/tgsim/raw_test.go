@@ -27,8 +27,9 @@ type rawClient struct {
 	key     crypto.AuthKey
 	salt    int64
 	session int64
-	last    int64 // msg_id
-	content int32 // content messages sent
+	last    int64         // msg_id
+	content int32         // content messages sent
+	skew    time.Duration // of the client's clock
 
 	in   []proto.Message // received, not yet taken
 	seen int64           // greatest msg_id of a frame
@@ -72,7 +73,7 @@ func rawConnect(t testing.TB, srv *tgsim.Server, sess tgsim.Session) *rawClient 
 func msgID(at time.Time) int64 { return at.Unix()<<32 | int64(at.Nanosecond())<<32/1e9&^3 }
 
 func (r *rawClient) newID() int64 {
-	r.last = max(msgID(time.Now()), r.last+4)
+	r.last = max(msgID(time.Now().Add(r.skew)), r.last+4)
 	return r.last
 }
 

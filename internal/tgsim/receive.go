@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/mt"
@@ -47,7 +46,7 @@ func (c *conn) encrypted(ctx context.Context, keyID [8]byte, b *bin.Buffer) erro
 		sess:   sess,
 		outer:  message{id: d.MessageID, seq: d.SeqNo, body: d.Data()},
 	}
-	now := time.Now()
+	now := c.s.now()
 	if b := checkTime(d.MessageID, now); b != nil {
 		sess.send(c, []*outMsg{frame.reject(frame.outer, b)})
 		return nil
@@ -55,19 +54,28 @@ func (c *conn) encrypted(ctx context.Context, keyID [8]byte, b *bin.Buffer) erro
 	k.mu.Lock()
 	ok := k.salts.valid(d.Salt, now)
 	fresh := k.salts.current(now)
+	if ok {
+		k.rotateDueLocked(now, c.s.live.settings.Load())
+	}
 	k.mu.Unlock()
 	if !ok {
 		c.s.stats.badSalts.Add(1)
 		c.log.Debug("bad server salt", "msg_id", d.MessageID)
-		sess.send(c, []*outMsg{encodeReply(&mt.BadServerSalt{
-			BadMsgID:      d.MessageID,
-			BadMsgSeqno:   int(d.SeqNo),
-			ErrorCode:     codeBadSalt,
-			NewServerSalt: fresh,
-		})})
+		sess.send(c, []*outMsg{badSalt(frame.outer, fresh)})
 		return nil
 	}
 	return frame.handle(ctx)
+}
+
+// badSalt names the outer message and the salt to use, see
+// core.telegram.org/mtproto/service_messages_about_messages#notice-of-ignored-error-message.
+func badSalt(outer message, fresh int64) *outMsg {
+	return encodeReply(&mt.BadServerSalt{
+		BadMsgID:      outer.id,
+		BadMsgSeqno:   int(outer.seq),
+		ErrorCode:     codeBadSalt,
+		NewServerSalt: fresh,
+	})
 }
 
 // frame is one encrypted message on its way through the server.
@@ -104,6 +112,13 @@ func (f *frame) handle(ctx context.Context) error {
 			continue
 		}
 		kept = append(kept, members[i])
+	}
+	if f.c.s.faults.onFrames.Load() {
+		var stop bool
+		if kept, out, stop = f.inject(kept, out); stop {
+			f.sess.send(f.c, out)
+			return nil
+		}
 	}
 	a := f.sess.accept(f.outer, kept, container)
 	if a.first != 0 {

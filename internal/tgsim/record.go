@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Call is one API call that the server ran or refused. Calls are numbered in
@@ -64,56 +65,98 @@ func (f Filter) match(c *Call) bool {
 		(f.Method == "" || f.Method == c.Method)
 }
 
-// record keeps the latest calls in a ring.
+// record keeps the latest calls in a ring, bounded in number and in bytes. It
+// stays in memory: a million calls of a usual test are some hundred MB when all
+// are wanted, and a reader that wants more can follow GET /record?after=.
 type record struct {
-	limit int // immutable
+	limit    int // immutable, as is maxBytes
+	maxBytes int
 
-	mu   sync.Mutex // guards below
-	seq  int64      // of the last call
-	base int64      // seq at the last reset
-	ring []Call     // grows up to limit, then is written round and round
+	mu    sync.Mutex // guards below
+	seq   int64      // of the last call
+	base  int64      // seq at the last reset
+	n     int        // calls kept: those up to seq
+	bytes int        // they take
+	ring  []Call     // grows up to limit, then is written round and round
 }
 
-func newRecord(limit int) *record {
-	return &record{limit: limit}
+func newRecord(limit, maxBytes int) *record {
+	slots := max(1, maxBytes/int(unsafe.Sizeof(Call{})))
+	return &record{limit: min(limit, slots), maxBytes: maxBytes}
 }
+
+// size is what a call takes in memory. Names of methods are shared.
+func (c *Call) size() int {
+	p := &c.Params
+	return int(unsafe.Sizeof(*c)) + len(c.Error) + len(p.Message) + len(p.Username) + 8*len(p.After)
+}
+
+// atLocked is where call seq is kept.
+func (r *record) atLocked(seq int64) *Call { return &r.ring[(seq-r.base-1)%int64(r.limit)] }
 
 func (r *record) add(c Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	size := c.size()
+	for r.n > 0 && (r.n == r.limit || r.bytes+size > r.maxBytes) {
+		old := r.atLocked(r.seq - int64(r.n) + 1)
+		r.bytes -= old.size()
+		*old = Call{}
+		r.n--
+	}
 	r.seq++
 	c.Seq = r.seq
 	if len(r.ring) < r.limit {
 		r.ring = append(r.ring, c)
 	} else {
-		r.ring[(r.seq-r.base-1)%int64(r.limit)] = c
+		*r.atLocked(r.seq) = c
 	}
+	r.n++
+	r.bytes += size
 }
 
 func (r *record) counts() (calls, dropped int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	calls = int(r.seq - r.base)
-	return calls, calls - len(r.ring)
+	return calls, calls - r.n
 }
 
 func (r *record) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.base, r.ring = r.seq, nil
+	r.base, r.ring, r.n, r.bytes = r.seq, nil, 0, 0
+}
+
+// windowCalls is how many calls are looked at under one lock.
+const windowCalls = 4096
+
+// window appends the calls that match among the next windowCalls behind f.After
+// up to end, and returns the last it looked at.
+func (r *record) window(out []Call, f Filter, end int64) ([]Call, int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := max(r.seq-int64(r.n), f.After) + 1
+	last := min(first+windowCalls-1, r.seq, end)
+	for seq := first; seq <= last; seq++ {
+		if c := r.atLocked(seq); f.match(c) {
+			out = append(out, *c)
+		}
+	}
+	return out, last
+}
+
+func (r *record) last() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seq
 }
 
 // Calls returns the recorded calls that match, in order of Seq.
 func (s *Server) Calls(f Filter) []Call {
-	r := s.record
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := int64(len(r.ring))
 	out := []Call{}
-	for seq := max(r.seq-n, f.After) + 1; seq <= r.seq; seq++ {
-		if c := &r.ring[(seq-r.base-1)%int64(r.limit)]; f.match(c) {
-			out = append(out, *c)
-		}
+	for end := s.record.last(); f.After < end; {
+		out, f.After = s.record.window(out, f, end)
 	}
 	return out
 }

@@ -61,18 +61,20 @@ func (c *saltChain) current(now time.Time) int64 {
 
 // valid reports whether a client may use v now.
 func (c *saltChain) valid(v int64, now time.Time) bool {
-	for _, s := range *c {
-		if s.value == v && !s.since.After(now) && s.until.After(now) {
+	for i, s := range *c {
+		// The oldest has no beginning: the server's clock may be set back.
+		if s.value == v && (i == 0 || !s.since.After(now)) && s.until.After(now) {
 			return true
 		}
 	}
 	return false
 }
 
-// future answers get_future_salts. Clients that get a single salt ask again
-// and again, so there are always several.
+// future answers get_future_salts with as many as were asked for, 1 to 64, the
+// one in use first. Each becomes valid when it says. See
+// core.telegram.org/mtproto/service_messages#request-for-several-future-salts.
 func (c *saltChain) future(now time.Time, n int) []mt.FutureSalt {
-	n = min(max(n, 4), maxSalts)
+	n = min(max(n, 1), maxSalts)
 	c.grow(now, n)
 	var out []mt.FutureSalt
 	for _, s := range *c {
@@ -87,23 +89,58 @@ func (c *saltChain) future(now time.Time, n int) []mt.FutureSalt {
 	return out
 }
 
-// rotate replaces every salt; the one in use stays valid for overlap.
+// rotate makes the next announced salt the one in use: it and those behind it
+// move to the front in time. What was valid stays so for overlap at most.
 func (c *saltChain) rotate(now time.Time, overlap time.Duration) {
-	old := salt{value: c.current(now), since: now.Add(-saltLife), until: now.Add(overlap)}
-	*c = newSaltChain(randomLong(), now)
-	if overlap > 0 {
-		*c = append(saltChain{old}, *c...)
+	c.grow(now, 1) // at least one begins later
+	end := now.Add(overlap)
+	var old, next saltChain
+	var early time.Duration
+	for _, s := range *c {
+		if !s.since.After(now) {
+			if s.until.After(end) {
+				s.until = end
+			}
+			old = append(old, s)
+			continue
+		}
+		if len(next) == 0 {
+			early = s.since.Sub(now)
+		}
+		next = append(next, salt{s.value, s.since.Add(-early), s.until.Add(-early)})
+	}
+	if overlap <= 0 {
+		old = nil
+	}
+	if len(old) > maxSalts {
+		old = old[len(old)-maxSalts:]
+	}
+	*c = append(old, next...)
+}
+
+// rotateDueLocked counts an accepted frame and rotates the salt when it is
+// time; it requires k.mu. The frame itself was judged with the salt before.
+func (k *authKey) rotateDueLocked(now time.Time, set *Settings) {
+	if set.RotateSaltEvery <= 0 {
+		return
+	}
+	if k.frames++; k.frames >= set.RotateSaltEvery {
+		k.frames = 0
+		k.salts.rotate(now, set.SaltOverlap)
 	}
 }
 
 // RotateSalts gives every key a new salt. The one in use stays valid for
-// Config.SaltOverlap; a message with a stale salt is answered with
+// Settings.SaltOverlap; a message with a stale salt is answered with
 // bad_server_salt naming the outer message.
-func (s *Server) RotateSalts() {
-	now := time.Now()
-	for _, k := range s.keysOf(0) {
+func (s *Server) RotateSalts() { s.RotateSaltsOf(0) }
+
+// RotateSaltsOf is RotateSalts for the keys of one user, 0 = all keys.
+func (s *Server) RotateSaltsOf(userID int64) {
+	now, overlap := s.now(), s.Settings().SaltOverlap
+	for _, k := range s.keysOf(userID) {
 		k.mu.Lock()
-		k.salts.rotate(now, s.cfg.SaltOverlap)
+		k.salts.rotate(now, overlap)
 		k.mu.Unlock()
 	}
 }

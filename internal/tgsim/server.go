@@ -30,11 +30,24 @@ type Config struct {
 	// RTT is added to every answer: a call takes effect when it arrives, its
 	// answer leaves RTT later.
 	RTT time.Duration
+	// ClockSkew, RotateSaltEvery: see Settings.
+	ClockSkew       time.Duration
+	RotateSaltEvery int
+	// GzipFrom: see Settings; default 512.
+	GzipFrom int
 	// RecordLimit bounds the calls kept in the record; default 200000. Older
 	// ones are dropped and counted in Stats.Dropped.
 	RecordLimit int
-	// SaltOverlap is how long RotateSalts leaves the old salt valid; default 0.
+	// RecordBytes bounds their size in memory; default 128 MiB.
+	RecordBytes int
+	// SaltOverlap is how long a rotation leaves the old salt valid; default 0.
 	SaltOverlap time.Duration
+	// OpenTimeout is how long a new connection may take for its first frame, and
+	// for each step of a key exchange; default 30s.
+	OpenTimeout time.Duration
+	// WriteTimeout is how long one frame may take to be written: a client that
+	// does not read is cut; default 30s.
+	WriteTimeout time.Duration
 	// AfterTimeout is how long a call waits for an invokeAfterMsg reference
 	// that the server has not received; default 1s.
 	AfterTimeout time.Duration
@@ -50,6 +63,10 @@ func (c Config) withDefaults() Config {
 	c.Listen = cmp.Or(c.Listen, "127.0.0.1:0")
 	c.DC = cmp.Or(c.DC, 2)
 	c.RecordLimit = cmp.Or(c.RecordLimit, 200_000)
+	c.RecordBytes = cmp.Or(c.RecordBytes, 128<<20)
+	c.GzipFrom = cmp.Or(c.GzipFrom, packResult)
+	c.OpenTimeout = cmp.Or(c.OpenTimeout, 30*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
 	c.AfterTimeout = cmp.Or(c.AfterTimeout, time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -70,6 +87,7 @@ type Server struct {
 	record *record
 	faults faults
 	stats  stats
+	live   live
 
 	connSeq, frameSeq atomic.Int64
 
@@ -106,11 +124,18 @@ func Listen(cfg Config) (*Server, error) {
 		log:    cfg.Log,
 		cipher: crypto.NewServerCipher(crypto.DefaultRand()),
 		world:  newWorld(),
-		record: newRecord(cfg.RecordLimit),
+		record: newRecord(cfg.RecordLimit, cfg.RecordBytes),
 		keys:   map[[8]byte]*authKey{},
 		conns:  map[*conn]struct{}{},
 		online: map[int64]map[*session]struct{}{},
 	}
+	s.live.settings.Store(&Settings{
+		RTT:             cfg.RTT,
+		ClockSkew:       cfg.ClockSkew,
+		RotateSaltEvery: cfg.RotateSaltEvery,
+		SaltOverlap:     cfg.SaltOverlap,
+		GzipFrom:        cfg.GzipFrom,
+	})
 	return s, s.world.addServer(s)
 }
 
@@ -182,14 +207,7 @@ func (s *Server) PublicKeyPEM() []byte {
 // CutConnections closes the connections that user's keys were used on (0 = all
 // connections) and returns how many.
 func (s *Server) CutConnections(userID int64) int {
-	s.mu.RLock()
-	var cut []*conn
-	for c := range s.conns {
-		if userID == 0 || c.serves(userID) {
-			cut = append(cut, c)
-		}
-	}
-	s.mu.RUnlock()
+	cut := s.connsOf(userID)
 	for _, c := range cut {
 		c.close("cut on demand")
 	}

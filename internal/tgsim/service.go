@@ -15,7 +15,7 @@ const maxIDs = 8192
 // core.telegram.org/mtproto/service_messages#new-session-creation-notification.
 func (s *session) announce(first int64) *outMsg {
 	s.key.mu.Lock()
-	salt := s.key.salts.current(time.Now())
+	salt := s.key.salts.current(s.s.now())
 	s.key.mu.Unlock()
 	m := encodeReply(&mt.NewSessionCreated{FirstMsgID: first, UniqueID: randomLong(), ServerSalt: salt})
 	m.reply, m.content = false, true
@@ -43,7 +43,7 @@ func (f *frame) service(m message) []*outMsg {
 	case mt.GetFutureSaltsRequestTypeID:
 		var v mt.GetFutureSaltsRequest
 		if err = v.Decode(b); err == nil {
-			now := time.Now()
+			now := f.c.s.now()
 			f.sess.key.mu.Lock()
 			salts := f.sess.key.salts.future(now, v.Num)
 			f.sess.key.mu.Unlock()
@@ -164,7 +164,7 @@ func (s *session) dropAnswer(req, target int64) []*outMsg {
 }
 
 func (s *session) resultLocked(req int64, v bin.Encoder) *outMsg {
-	m := encodeResult(req, v)
+	m := s.s.encodeResult(req, v)
 	s.out.answer(m)
 	return m
 }

@@ -3,6 +3,7 @@ package tgsim
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,8 @@ type session struct {
 	calls     map[int64]*call
 	waiting   map[int64][]*call // calls that wait for this msg_id
 	out       outbox
+
+	gone atomic.Bool // forgotten by the server: nothing is sent for it any more
 }
 
 func newSession(s *Server, k *authKey, id int64) *session {
@@ -217,6 +220,11 @@ func (s *session) attach(c *conn) {
 	var again []*outMsg
 	if s.conn == nil {
 		again = s.out.unsent()
+		if s.s.live.settings.Load().DetailedInfo {
+			for i, m := range again {
+				again[i] = s.detailLocked(m)
+			}
+		}
 	}
 	s.conn = c
 	updates := s.updates
@@ -230,7 +238,7 @@ func (s *session) attach(c *conn) {
 	c.mu.Unlock()
 	if gone {
 		s.s.detach(s, c)
-	} else if updates {
+	} else if updates && !s.gone.Load() {
 		s.s.goOnline(s)
 	}
 	s.send(c, again)
@@ -252,7 +260,7 @@ func (s *Server) detach(sess *session, c *conn) {
 // send hands messages to c, or to the session's latest connection when c is
 // closed; without any they wait for the next.
 func (s *session) send(c *conn, msgs []*outMsg) {
-	if len(msgs) == 0 || c != nil && c.enqueue(s, msgs) {
+	if len(msgs) == 0 || s.gone.Load() || c != nil && c.enqueue(s, msgs) {
 		return
 	}
 	s.mu.Lock()

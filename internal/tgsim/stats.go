@@ -20,6 +20,7 @@ type Violation struct {
 // Stats counts what happened since the start, or since ResetRecord.
 type Stats struct {
 	Connections    int         `json:"connections"`
+	Open           int         `json:"open"`   // connections at this moment
 	Frames         int         `json:"frames"` // received
 	Calls          int         `json:"calls"`
 	Containers     int         `json:"containers"`      // received
@@ -27,16 +28,20 @@ type Stats struct {
 	UnknownKeys    int         `json:"unknown_keys"`    // answered with transport error -404
 	DuplicatedKeys int         `json:"duplicated_keys"` // see Config.OneConnectionPerKey; counted always
 	Dropped        int         `json:"dropped"`         // calls no longer in the record
+	Injected       int         `json:"injected"`        // frames that a fault applied to
 	Violations     int         `json:"violations"`
 	Violation      []Violation `json:"violation"` // the latest 1000
+
+	Closes map[string]int `json:"closes"` // connections that ended, by reason
 }
 
 type stats struct {
-	connections, frames, containers, badSalts, unknownKeys, duplicated atomic.Int64
+	connections, frames, containers, badSalts, unknownKeys, duplicated, injected atomic.Int64
 
 	mu         sync.Mutex // guards below
 	violations int
 	list       []Violation
+	closes     map[string]int
 }
 
 func (s *stats) violate(conn int64, code int, rule string) {
@@ -59,11 +64,16 @@ func (s *Server) Stats() Stats {
 		BadSalts:       int(st.badSalts.Load()),
 		UnknownKeys:    int(st.unknownKeys.Load()),
 		DuplicatedKeys: int(st.duplicated.Load()),
+		Injected:       int(st.injected.Load()),
 	}
+	s.mu.RLock()
+	out.Open = len(s.conns)
+	s.mu.RUnlock()
 	out.Calls, out.Dropped = s.record.counts()
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	out.Violations = st.violations
+	out.Closes = st.closesLocked()
 	out.Violation = append([]Violation{}, st.list...)
 	return out
 }
@@ -73,10 +83,10 @@ func (s *Server) Stats() Stats {
 func (s *Server) ResetRecord() {
 	s.record.reset()
 	st := &s.stats
-	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated} {
+	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated, &st.injected} {
 		n.Store(0)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.violations, st.list = 0, nil
+	st.violations, st.list, st.closes = 0, nil, nil
 }

@@ -130,12 +130,15 @@ func skipInitConnection(b *bin.Buffer) *rpcError {
 
 // methodNames maps constructors to TL names, without the "#id".
 var methodNames = sync.OnceValue(func() map[uint32]string {
-	names := tg.TypesMap()
+	return bareNames(tg.TypesMap())
+})
+
+func bareNames(names map[uint32]string) map[uint32]string {
 	for id, name := range names {
 		names[id], _, _ = strings.Cut(name, "#")
 	}
 	return names
-})
+}
 
 func methodName(id uint32) string {
 	if name, ok := methodNames()[id]; ok {
