@@ -395,4 +395,3 @@ func TestForgottenSession(t *testing.T) {
 	}
 	quiet(t, srv)
 }
-
