@@ -78,16 +78,15 @@ func TestRandomBytes(t *testing.T) {
 			t.Logf("close: %v", err) // hung up already
 		}
 	}
-	until(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
+	until(t, "all are closed, with a reason", func() bool {
+		n := 0
+		for _, k := range srv.Stats().Closes {
+			n += k
+		}
+		return n == sockets
+	})
 	rawConnect(t, srv, sess).ping()
-	closes, n := srv.Stats().Closes, 0
-	for _, k := range closes {
-		n += k
-	}
-	if n != sockets {
-		t.Errorf("%d of %d closes have a reason", n, sockets)
-	}
-	t.Logf("reasons: %v", closes)
+	t.Logf("reasons: %v", srv.Stats().Closes)
 }
 
 // TestOpeningTakesTooLong is sockets that stop in the middle of what a client
