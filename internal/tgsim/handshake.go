@@ -255,7 +255,7 @@ func (h *handshake) receive(ctx context.Context) (*bin.Buffer, error) {
 	}
 	var msg proto.UnencryptedMessage
 	if err := msg.Decode(b); err != nil {
-		return nil, broken("plain message: %w", err)
+		return nil, fmt.Errorf("plain message: %w", err)
 	}
 	if msg.MessageID&3 != 0 {
 		return nil, errors.New("plain message: msg_id is not divisible by 4")

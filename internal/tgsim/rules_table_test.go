@@ -201,7 +201,7 @@ func frameRules() []rule {
 			r.call(getState)
 			return 0
 		}, least},
-		{"auth_key_id 0 before something encrypted", pageAuthKey, transport4, "key exchange", sealed(func(t *testing.T, r *rawClient) []byte {
+		{"auth_key_id 0 before something encrypted", pageAuthKey, hangUp, "key exchange", sealed(func(t *testing.T, r *rawClient) []byte {
 			b := r.seal(4, state(t), zeroRand{})
 			clear(b[:8])
 			return b
