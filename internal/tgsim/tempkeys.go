@@ -37,16 +37,19 @@ func (c *call) admit() (user int64, layer int, refused *rpcError) {
 	owner.mu.Lock()
 	user, banned := owner.user, owner.refusal
 	owner.mu.Unlock()
+	if banned == errUnauthorized && !needsUser(c.method) {
+		user, banned = 0, nil // a revoked key may log in again
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case c.method == tg.AuthBindTempAuthKeyRequestTypeID:
+	case k != owner && k.refusal != nil && k.refusal != errUnauthorized:
+		refused = k.refusal
 	case k.unbound():
 		refused = &rpcError{401, "AUTH_KEY_PERM_EMPTY"}
 	case banned != nil:
 		refused = banned
-	case k.refusal != nil:
-		refused = k.refusal
 	case !k.inited:
 		refused = &rpcError{400, "CONNECTION_NOT_INITED"}
 	case needsUser(c.method) && user == 0:
