@@ -189,7 +189,7 @@ func (l *loginCode) sent() *tg.AuthSentCode {
 	return &tg.AuthSentCode{Type: &tg.AuthSentCodeTypeApp{Length: codeDigits}, PhoneCodeHash: l.hash}
 }
 
-// code finds the code that hash stands for. logins.mu must be held.
+// codeLocked finds the code that hash stands for. It requires l.mu.
 func (l *logins) codeLocked(number, hash string) (*loginCode, *rpcError) {
 	made, ok := l.codes[number]
 	switch {
