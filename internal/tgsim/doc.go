@@ -14,8 +14,11 @@
 // connections, rotated salts, a wrong clock, forgotten sessions and keys, bans.
 // docs/simulator.md has every control over HTTP and the table of rules.
 //
-// Non-goals: media, secret chats, update gaps (getDifference), persistence,
-// and anything that needs more than one data centre. Nothing is written to
-// disk; what a client can make the server keep is bounded, by constants next to
-// the code that uses them.
+// Users log in by code, password (SRP), QR code or bot token; several servers may
+// be the data centres of one world (Sibling). Keys may be temporary (PFS), and
+// clients of older layers get the constructors they know, from layer 144 on.
+//
+// Non-goals: media, secret chats, update gaps (getDifference), persistence, and
+// what an older layer cannot say. Nothing is written to disk; what a client can
+// make the server keep is bounded, by constants next to the code that uses them.
 package tgsim

@@ -2,12 +2,9 @@ package tgsim_test
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/rand"
 	"math/big"
 	"testing"
-
-	"github.com/gotd/ige"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/crypto"
@@ -105,14 +102,12 @@ func (r *rawClient) exchange(srv *tgsim.Server, x oldExchange, code int32) bool 
 		return false
 	}
 	key, iv := crypto.TempAESKeys(inner.NewNonce.BigInt(), pq.ServerNonce.BigInt())
-	block, err := aes.NewCipher(key)
+	open, err := crypto.DecryptExchangeAnswer(params.EncryptedAnswer, key, iv)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	open := make([]byte, len(params.EncryptedAnswer))
-	ige.DecryptBlocks(block, iv, open, params.EncryptedAnswer)
 	var dh mt.ServerDHInnerData
-	if err := dh.Decode(&bin.Buffer{Buf: crypto.GuessDataWithHash(open)}); err != nil {
+	if err := dh.Decode(&bin.Buffer{Buf: open}); err != nil {
 		r.t.Fatal(err)
 	}
 	prime := new(big.Int).SetBytes(dh.DhPrime)

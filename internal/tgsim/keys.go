@@ -157,10 +157,10 @@ func (s *Server) NewSession(userID int64) (Session, error) {
 }
 
 // RevokeSessions ends every authorization of the user: its keys stay known,
-// their calls get 401 AUTH_KEY_UNREGISTERED from then on.
+// their calls get 401 AUTH_KEY_UNREGISTERED until they log in again.
 func (s *Server) RevokeSessions(userID int64) {
 	for _, k := range s.keysOf(userID) {
-		k.refuse(&rpcError{401, "AUTH_KEY_UNREGISTERED"})
+		k.refuse(errUnauthorized)
 	}
 }
 

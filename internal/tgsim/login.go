@@ -189,7 +189,7 @@ func (l *loginCode) sent() *tg.AuthSentCode {
 	return &tg.AuthSentCode{Type: &tg.AuthSentCodeTypeApp{Length: codeDigits}, PhoneCodeHash: l.hash}
 }
 
-// code finds the code that hash stands for. logins.mu must be held.
+// codeLocked finds the code that hash stands for. It requires l.mu.
 func (l *logins) codeLocked(number, hash string) (*loginCode, *rpcError) {
 	made, ok := l.codes[number]
 	switch {
@@ -341,23 +341,31 @@ func (s *Server) authorized(k *authKey, user int64) *tg.AuthAuthorization {
 // authorize gives a key to a user, 0 takes it away. Updates follow: the key's
 // sessions stop to hear of the old user and begin to hear of the new one.
 func (s *Server) authorize(k *authKey, user int64) {
-	subscribed := k.subscribed(s)
-	for _, sess := range subscribed {
-		s.goOffline(sess)
-	}
 	k.mu.Lock()
+	old := k.user
 	k.user = user
 	k.login = keyLogin{}
+	if k.refusal == errUnauthorized { // revoked, see RevokeSessions
+		k.refusal = nil
+	}
 	k.mu.Unlock()
-	for _, sess := range subscribed {
+	sessions := k.sessionsUnder(s)
+	s.mu.Lock()
+	for _, sess := range sessions {
+		delete(s.online[old], sess)
+	}
+	if len(s.online[old]) == 0 {
+		delete(s.online, old)
+	}
+	s.mu.Unlock()
+	for _, sess := range k.subscribed(s) {
 		s.goOnline(sess)
 	}
 }
 
-// subscribed lists the connected sessions of k, and of the temporary keys bound
-// to it, that take updates.
-func (k *authKey) subscribed(s *Server) []*session {
-	var all, out []*session
+// sessionsUnder lists the sessions of k and of the temporary keys bound to it.
+func (k *authKey) sessionsUnder(s *Server) []*session {
+	var all []*session
 	for _, other := range s.keysOf(0) {
 		if other.owner() != k {
 			continue
@@ -368,7 +376,13 @@ func (k *authKey) subscribed(s *Server) []*session {
 		}
 		other.mu.Unlock()
 	}
-	for _, sess := range all {
+	return all
+}
+
+// subscribed is the connected ones among sessionsUnder that take updates.
+func (k *authKey) subscribed(s *Server) []*session {
+	var out []*session
+	for _, sess := range k.sessionsUnder(s) {
 		sess.mu.Lock()
 		if sess.updates && sess.conn != nil {
 			out = append(out, sess)

@@ -96,6 +96,15 @@ func TestLoginByCode(t *testing.T) {
 			return err
 		}
 		isUser(ctx, t, c, ann.ID)
+		// So may a key whose authorization was ended from elsewhere.
+		srv.RevokeSessions(ann.ID)
+		if _, err := c.Self(ctx); !auth.IsUnauthorized(err) {
+			t.Errorf("self after the revocation: %v", err)
+		}
+		if err := flow(srv, testPhone, "").Run(ctx, c.Auth()); err != nil {
+			return err
+		}
+		isUser(ctx, t, c, ann.ID)
 		return nil
 	})
 	quiet(t, srv)

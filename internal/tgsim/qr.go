@@ -8,6 +8,9 @@ import (
 	"github.com/gotd/td/tg"
 )
 
+// maxExcept bounds the users a client says it is signed in as already.
+const maxExcept = 256
+
 // qrToken is what auth.exportLoginToken made, see core.telegram.org/api/qr-login.
 type qrToken struct {
 	key    *authKey // that shows it
@@ -26,6 +29,9 @@ func (s *Server) exportLoginToken(c *call, user int64) (bin.Encoder, *rpcError) 
 	}
 	if !apiOK(req.APIID, req.APIHash) {
 		return nil, errAPIID
+	}
+	if len(req.ExceptIDs) > maxExcept {
+		return nil, errFetch
 	}
 	k := c.sess.key.owner()
 	if user != 0 {

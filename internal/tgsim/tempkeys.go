@@ -2,11 +2,11 @@ package tgsim
 
 import (
 	"crypto/aes"
+	"crypto/cipher"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"time"
-
-	"github.com/gotd/ige"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/crypto"
@@ -37,16 +37,19 @@ func (c *call) admit() (user int64, layer int, refused *rpcError) {
 	owner.mu.Lock()
 	user, banned := owner.user, owner.refusal
 	owner.mu.Unlock()
+	if banned == errUnauthorized && !needsUser(c.method) {
+		user, banned = 0, nil // a revoked key may log in again
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case c.method == tg.AuthBindTempAuthKeyRequestTypeID:
+	case k != owner && k.refusal != nil && k.refusal != errUnauthorized:
+		refused = k.refusal
 	case k.unbound():
 		refused = &rpcError{401, "AUTH_KEY_PERM_EMPTY"}
 	case banned != nil:
 		refused = banned
-	case k.refusal != nil:
-		refused = k.refusal
 	case !k.inited:
 		refused = &rpcError{400, "CONNECTION_NOT_INITED"}
 	case needsUser(c.method) && user == 0:
@@ -125,7 +128,7 @@ func openBinding(perm crypto.AuthKey, b []byte, msgID int64) (*crypto.BindAuthKe
 		return nil, err
 	}
 	plain := make([]byte, len(b)-head)
-	ige.DecryptBlocks(block, iv[:], plain, b[head:])
+	decryptIGE(block, iv, plain, b[head:])
 	n := int64(int32(binary.LittleEndian.Uint32(plain[28:])))
 	if n < 0 || n > int64(len(plain)-envelope) || crypto.MessageKeyV1(plain[:envelope+n]) != msgKey {
 		return nil, errors.New("msg_key does not fit")
@@ -141,6 +144,21 @@ func openBinding(perm crypto.AuthKey, b []byte, msgID int64) (*crypto.BindAuthKe
 		return nil, err
 	}
 	return &inner, nil
+}
+
+// decryptIGE is AES in infinite garble extension mode: each block is mixed with
+// the plain text and the cipher text of the one before it. The first half of iv
+// is the cipher text before the first block, the second the plain text.
+func decryptIGE(block cipher.Block, iv bin.Int256, dst, src []byte) {
+	c, p := iv[:aes.BlockSize], iv[aes.BlockSize:]
+	for len(src) > 0 {
+		out, in := dst[:aes.BlockSize], src[:aes.BlockSize]
+		subtle.XORBytes(out, in, p)
+		block.Decrypt(out, out)
+		subtle.XORBytes(out, out, c)
+		c, p = in, out
+		dst, src = dst[aes.BlockSize:], src[aes.BlockSize:]
+	}
 }
 
 // ExpireTempKeys ends the temporary keys bound to a user's keys before their
