@@ -60,8 +60,10 @@ func TestSendsInAStorm(t *testing.T) {
 	var st tgsim.Stats
 	f.call(t, http.MethodGet, "/stats", "", &st)
 	t.Logf("%d connections, %d frames, %d calls, %d salts refused, closes %v", st.Connections, st.Frames, st.Calls, st.BadSalts, st.Closes)
-	if st.Closes["cut on demand"] < cuts || st.BadSalts == 0 {
-		t.Errorf("closes %v, %d salts refused: the storm did not happen", st.Closes, st.BadSalts)
+	// A salt may also be learned from new_session_created after a cut: that one
+	// was refused is not certain, that one rotated is, with 200 frames of two keys.
+	if st.Closes["cut on demand"] < cuts || st.Frames < 200 {
+		t.Errorf("closes %v, %d frames: the storm did not happen", st.Closes, st.Frames)
 	}
 	if st.Violations > 0 || st.DuplicatedKeys > 0 {
 		t.Errorf("%d broken rules of MTProto, %d auth keys on two connections: %+v", st.Violations, st.DuplicatedKeys, st.Violation)
