@@ -59,7 +59,10 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 		}
 		return &tg.NearestDC{Country: "NL", ThisDC: s.cfg.DC, NearestDC: s.cfg.DC}, nil
 	}
-	return nil, &rpcError{400, "METHOD_INVALID"}
+	if answer, err, ok := s.invokeMore(c, user, rec); ok {
+		return answer, err
+	}
+	return s.randomAnswer(c)
 }
 
 // sendMessage: core.telegram.org/method/messages.sendMessage.

@@ -88,7 +88,14 @@ func unwrap(k *authKey, body []byte) unwrapped {
 				u.after = append(u.after, ref)
 			}
 		default:
-			return u
+			more, err := skipWrapper(id, b)
+			if err != nil {
+				u.refused = errFetch
+				return u
+			}
+			if !more {
+				return u
+			}
 		}
 	}
 	u.refused = errFetch
