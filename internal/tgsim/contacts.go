@@ -44,13 +44,19 @@ func (s *Server) importContacts(c *call, user int64, rec *Call) (bin.Encoder, *r
 	out := &tg.ContactsImportedContacts{
 		Imported: []tg.ImportedContact{}, PopularInvites: []tg.PopularContact{}, RetryContacts: []int64{}, Users: []tg.UserClass{},
 	}
+	phones := map[string]*account{}
+	for _, a := range w.users {
+		if a.Phone != "" && !a.phoneShut && !a.deleted {
+			phones[digits(a.Phone)] = a
+		}
+	}
 	for i, in := range req.Contacts {
 		if i >= maxImport {
 			out.RetryContacts = append(out.RetryContacts, in.ClientID)
 			continue
 		}
-		a := w.byPhoneLocked(in.Phone)
-		if a == nil || a.phoneShut {
+		a := phones[digits(in.Phone)]
+		if a == nil {
 			continue
 		}
 		rec.Effect = true

@@ -9,11 +9,13 @@
 // frames" is asserted on the server's side.
 //
 // The world has users, bots, basic groups and channels. Access hashes differ
-// for every account and are checked on every request. Faults are added on
+// for every account and are checked on every request; strangers in a channel
+// are min users. A method that is not simulated gets a random answer of its
+// declared type. Faults are added on
 // demand: errors, late or lost answers, cut connections, rotated salts,
 // revoked sessions, forgotten keys.
 //
-// Non-goals: media, secret chats, update gaps (getDifference), persistence,
+// Non-goals: media, secret chats, persistence,
 // and anything that needs more than one data centre. Nothing is written to
 // disk; what a client can make the server keep is bounded, by constants next to
 // the code that uses them.

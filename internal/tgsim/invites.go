@@ -144,6 +144,12 @@ func (s *Server) importInvite(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	if failed == nil && w.memberLocked(i.to, user) {
 		failed = &rpcError{400, "USER_ALREADY_PARTICIPANT"}
 	}
+	if failed == nil && i.to.kind == kindChannel && w.crowdedLocked(user) {
+		failed = &rpcError{400, "CHANNELS_TOO_MUCH"}
+	}
+	if failed == nil && i.to.kind == kindChat && len(w.chats[i.to.id].members) >= maxChat {
+		failed = &rpcError{400, "USERS_TOO_MUCH"}
+	}
 	if failed != nil {
 		w.mu.Unlock()
 		return nil, failed

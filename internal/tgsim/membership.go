@@ -18,6 +18,9 @@ func (s *Server) joinChannel(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	w := s.world
 	w.mu.Lock()
 	ch, failed := w.inputChannelLocked(user, req.Channel)
+	if failed == nil && !w.memberLocked(peer{kindChannel, ch.ID}, user) && w.crowdedLocked(user) {
+		failed = &rpcError{400, "CHANNELS_TOO_MUCH"}
+	}
 	if failed != nil {
 		w.mu.Unlock()
 		return nil, failed
@@ -73,17 +76,56 @@ func (s *Server) leaveChannel(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	return out, nil
 }
 
+// Bounds of what clients create.
+const (
+	maxGroups  = 100_000 // of a kind, in the world
+	maxChat    = 200     // members, as in config.chat_size_max
+	maxTitle   = 255     // bytes
+	maxChannel = 500     // channels of an account, core.telegram.org/api/config (channels_limit_default)
+)
+
+// title is a title as it is kept.
+func title(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > maxTitle {
+		s = strings.ToValidUTF8(s[:maxTitle], "")
+	}
+	return s
+}
+
+// crowdedLocked tells whether a user is in too many channels.
+func (w *world) crowdedLocked(user int64) bool {
+	if len(w.channels) < maxChannel {
+		return false
+	}
+	n := 0
+	for _, c := range w.channels {
+		if _, joined := c.joined[user]; joined {
+			n++
+		}
+	}
+	return n >= maxChannel
+}
+
 // createChat: core.telegram.org/method/messages.createChat.
 func (s *Server) createChat(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
 	var req tg.MessagesCreateChatRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(req.Title) == "" {
+	name := title(req.Title)
+	if name == "" {
 		return nil, &rpcError{400, "CHAT_TITLE_EMPTY"}
+	}
+	if len(req.Users) >= maxChat {
+		return nil, &rpcError{400, "CHAT_MEMBER_ADD_FAILED"}
 	}
 	w := s.world
 	w.mu.Lock()
+	if len(w.chats) >= maxGroups {
+		w.mu.Unlock()
+		return nil, &rpcError{500, "CHAT_ID_GENERATE_FAILED"}
+	}
 	members := []int64{user}
 	for _, in := range req.Users {
 		a, failed := w.inputUserErrLocked(user, in)
@@ -98,10 +140,10 @@ func (s *Server) createChat(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 			members = append(members, a.ID)
 		}
 	}
-	g := &group{Chat: Chat{ID: w.nextLocked(kindChat), Title: req.Title}, circle: newCircle(members), members: members}
+	g := &group{Chat: Chat{ID: w.nextLocked(kindChat), Title: name}, circle: newCircle(members), members: members}
 	w.chats[g.ID] = g
 	w.meetLocked(peer{kindChat, g.ID}, members)
-	copies := w.announceLocked(user, peer{kindChat, g.ID}, &tg.MessageActionChatCreate{Title: req.Title, Users: members})
+	copies := w.announceLocked(user, peer{kindChat, g.ID}, &tg.MessageActionChatCreate{Title: name, Users: members})
 	who := participants(g)
 	w.mu.Unlock()
 	rec.Effect = true
@@ -118,7 +160,8 @@ func (s *Server) createChannel(c *call, user int64, rec *Call) (bin.Encoder, *rp
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(req.Title) == "" {
+	name := title(req.Title)
+	if name == "" {
 		return nil, &rpcError{400, "CHAT_TITLE_EMPTY"}
 	}
 	if len(req.About) > 255 {
@@ -126,9 +169,13 @@ func (s *Server) createChannel(c *call, user int64, rec *Call) (bin.Encoder, *rp
 	}
 	w := s.world
 	w.mu.Lock()
-	ch := w.newChannelLocked(req.Title, []int64{user})
+	if len(w.channels) >= maxGroups || w.crowdedLocked(user) {
+		w.mu.Unlock()
+		return nil, &rpcError{400, "CHANNELS_TOO_MUCH"}
+	}
+	ch := w.newChannelLocked(name, []int64{user})
 	ch.broadcast = req.Broadcast
-	copies := w.announceLocked(user, peer{kindChannel, ch.ID}, &tg.MessageActionChannelCreate{Title: req.Title})
+	copies := w.announceLocked(user, peer{kindChannel, ch.ID}, &tg.MessageActionChannelCreate{Title: name})
 	w.mu.Unlock()
 	rec.Effect = true
 	rec.Params.PeerKind, rec.Params.PeerID = "channel", ch.ID

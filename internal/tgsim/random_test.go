@@ -190,6 +190,49 @@ func TestRandomAnswers(t *testing.T) {
 	t.Logf("%d functions, slowest %v, largest %d bytes", len(functions()), slowest, largest)
 }
 
+// TestRandomRequests: whatever is asked of the server, it answers with an
+// error or with what the function declares.
+func TestRandomRequests(t *testing.T) {
+	t.Parallel()
+	srv, err := Listen(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.ln.Close()
+	u, err := srv.AddUser(User{FirstName: "Ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := srv.AddChannel("Room", "room", u.ID); err != nil {
+		t.Fatal(err)
+	}
+	l := layerTypes()
+	declared := functionResults()
+	sess := newSession(srv, testKey(), 1)
+	for _, id := range functions() {
+		if strings.HasPrefix(methodName(id), "auth.") {
+			continue // these change the key itself
+		}
+		r := rand.New(rand.NewPCG(uint64(id), 3))
+		for range 20 {
+			req := encoded(t, l.random(r, reflect.TypeOf(l.constructors[id]()).Elem()))
+			c := &call{sess: sess, unwrapped: unwrapped{method: id, body: req}}
+			answer, failed := srv.invoke(c, u.ID, &Call{})
+			if failed != nil {
+				if failed.text == "INPUT_FETCH_ERROR" {
+					t.Fatalf("%s: a good request is not understood", methodName(id))
+				}
+				continue
+			}
+			got := reflect.New(declared[id]).Interface().(bin.Object)
+			buf := &bin.Buffer{Buf: encoded(t, answer)}
+			if err := got.Decode(buf); err != nil || buf.Len() != 0 {
+				t.Fatalf("%s: %d bytes left, %v", methodName(id), buf.Len(), err)
+			}
+		}
+	}
+}
+
 func TestRandomAnswersDifferBySeed(t *testing.T) {
 	t.Parallel()
 	body := encoded(t, &tg.ContactsGetTopPeersRequest{Hash: 1})

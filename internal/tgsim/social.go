@@ -53,7 +53,7 @@ func tgUsernames(names []Username) []tg.Username {
 	return out
 }
 
-// nameUser puts the names and the phone of u into what viewer sees of it.
+// dressUserLocked puts the names and the phone of u into what viewer sees of it.
 func (w *world) dressUserLocked(viewer int64, u *account, out *tg.User) {
 	if u.deleted { // core.telegram.org/constructor/user, flag deleted
 		*out = tg.User{ID: out.ID, AccessHash: out.AccessHash, Deleted: true, Self: out.Self}
@@ -158,7 +158,7 @@ func (w *world) tgGroupLocked(viewer int64, g *group) tg.ChatClass {
 	return out
 }
 
-// isPublicLocked tells whether a channel can be seen without joining.
+// isPublic tells whether a channel can be seen without joining.
 func (c *channel) isPublic() bool {
 	return c.Username != "" || slices.ContainsFunc(c.names, func(n Username) bool { return !n.Inactive })
 }
