@@ -186,7 +186,7 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 		Method:    methodName(c.method),
 		Params:    Params{After: c.after},
 	}
-	user, layer, refused := c.sess.key.admit(needsUser(c.method))
+	user, layer, refused := c.admit()
 	rec.Account, rec.Layer = user, layer
 	var f Fault
 	var hit bool
@@ -209,7 +209,7 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 	}
 	s.record.add(rec)
 	a = answer{failed: refused != nil, silent: f.DropAnswer, cut: f.Cut}
-	a.msg = encodeResult(c.msg.id, result)
+	a.msg = encodeResult(c.msg.id, inLayer(result, layer))
 	return a, f.Delay
 }
 

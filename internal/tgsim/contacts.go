@@ -56,7 +56,7 @@ func (s *Server) importContacts(c *call, user int64, rec *Call) (bin.Encoder, *r
 			continue
 		}
 		a := phones[digits(in.Phone)]
-		if a == nil {
+		if a == nil || digits(in.Phone) == "" {
 			continue
 		}
 		rec.Effect = true
@@ -74,16 +74,6 @@ func (a *account) addContact(id int64) {
 	if id != a.ID {
 		a.contacts[id] = struct{}{}
 	}
-}
-
-// digits of a phone.
-func digits(phone string) string {
-	return strings.Map(func(r rune) rune {
-		if r < '0' || r > '9' {
-			return -1
-		}
-		return r
-	}, phone)
 }
 
 func (w *world) byPhoneLocked(phone string) *account {

@@ -20,7 +20,8 @@ import (
 //	GET  /record?account=&method=&after=  recorded calls, one JSON object a line
 //	GET  /stats                           Stats
 //	GET  /accounts                        users, bots included
-//	POST /accounts                        User -> {"user":…,"session":…}
+//	POST /accounts                        accountRequest -> {"user":…,"session":…,"bot_token":…}
+//	GET  /codes?phone=                    the login code sent last -> {"phone":…,"code":…}
 //	POST /faults                          adds a fault (see faultRequest)
 //	DELETE /faults                        removes all faults
 //	POST /reset                           ResetRecord
@@ -48,6 +49,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Stats()) })
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Users()) })
 	mux.HandleFunc("POST /accounts", s.serveAddAccount)
+	mux.HandleFunc("GET /codes", s.serveCode)
 	mux.HandleFunc("POST /faults", s.serveAddFault)
 	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
@@ -148,14 +150,14 @@ func (s *Server) accountID(v string) (int64, error) {
 }
 
 func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
-	var u User
-	if err := body(r, &u); err != nil {
+	var req accountRequest
+	if err := body(r, &req); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	u, err := s.AddUser(u)
+	u, token, status, err := s.addAccount(req)
 	if err != nil {
-		refuse(w, http.StatusConflict, err)
+		refuse(w, status, err)
 		return
 	}
 	sess, err := s.NewSession(u.ID)
@@ -169,9 +171,10 @@ func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusCreated, struct {
-		User    User            `json:"user"`
-		Session json.RawMessage `json:"session"`
-	}{u, file})
+		User     User            `json:"user"`
+		Session  json.RawMessage `json:"session"`
+		BotToken string          `json:"bot_token,omitempty"`
+	}{u, file, token})
 }
 
 // faultRequest is a Fault as POST /faults takes it.

@@ -86,7 +86,7 @@ func TestOldDifferenceIsTooLong(t *testing.T) {
 	c := connect(t, srv, sess)
 	ctx := timeout(t)
 	diff := must(c.UpdatesGetDifference(ctx, &tg.UpdatesGetDifferenceRequest{Pts: 1, Date: 1}))(t)
-	if d, long := diff.(*tg.UpdatesDifferenceTooLong); !long || d.Pts != 1100 {
+	if d, long := diff.(*tg.UpdatesDifferenceTooLong); !long || d.Pts != 1101 {
 		t.Errorf("difference: %T", diff)
 	}
 	ch := must(c.UpdatesGetChannelDifference(ctx, &tg.UpdatesGetChannelDifferenceRequest{

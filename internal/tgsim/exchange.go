@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gotd/td/bin"
-	"github.com/gotd/td/exchange"
+	"github.com/gotd/td/crypto"
 )
 
 // exchange makes an auth key with the client, see
@@ -15,28 +15,34 @@ import (
 // Encrypted frames that arrive meanwhile are handled as always.
 func (c *conn) exchange(ctx context.Context, first *bin.Buffer) (err error) {
 	defer func() {
-		// gotd's flow parses numbers of a stranger: a panic there must end this
-		// connection, not the server.
+		// gotd's helpers parse numbers of a stranger: a panic there must end
+		// this connection, not the server.
 		if r := recover(); r != nil {
 			err = fmt.Errorf("key exchange: panic: %v", r)
 		}
 	}()
-	ec := &exchangeConn{c: c, first: first}
-	res, err := exchange.NewExchanger(ec, c.s.cfg.DC).
-		WithTimeout(openTimeout).
-		Server(exchange.PrivateKey{RSA: c.s.cfg.Key}).
-		Run(ctx)
+	h := &handshake{
+		conn:  &exchangeConn{c: c, first: first},
+		key:   c.s.cfg.Key,
+		print: crypto.RSAFingerprint(c.s.PublicKey()),
+		dc:    c.s.cfg.DC,
+	}
+	res, err := h.run(ctx)
 	if err != nil {
 		c.s.stats.violate(c.id, 0, "key exchange: "+err.Error())
-		var refused *exchange.ServerExchangeError
+		var refused *handshakeError
 		if errors.As(err, &refused) {
 			var b bin.Buffer
-			b.PutInt32(-refused.Code)
+			b.PutInt32(-refused.code)
 			_ = c.send(&b) // the connection ends anyway
 		}
 		return fmt.Errorf("key exchange: %w", err)
 	}
-	k := newAuthKey(res.Key, res.ServerSalt, time.Now())
+	now := time.Now()
+	k := newAuthKey(res.key, res.salt, now)
+	if res.lifetime > 0 {
+		k.expires = now.Add(res.lifetime)
+	}
 	c.s.addKey(k)
 	c.log.Info("auth key created", "key", k.hex)
 	return nil

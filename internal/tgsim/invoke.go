@@ -73,7 +73,7 @@ func (s *Server) invokeMore(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 	case tg.UpdatesGetDifferenceRequestTypeID:
 		out, failed = s.getDifference(c, user)
 	case tg.UpdatesGetChannelDifferenceRequestTypeID:
-		out, failed = s.getChannelDifference(c, user)
+		out, failed = s.getChannelDifference(c, user, rec)
 	default:
 		return nil, nil, false
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gotd/td/crypto"
@@ -59,6 +60,10 @@ type authKey struct {
 	salts    saltChain
 	sessions map[int64]*session
 	calls    map[*conn]struct{} // open connections that carried API calls
+	login    keyLogin
+
+	expires time.Time               // immutable: zero for a permanent key
+	perm    atomic.Pointer[authKey] // what a temporary key is bound to
 }
 
 func newAuthKey(k crypto.AuthKey, salt int64, now time.Time) *authKey {
@@ -73,6 +78,7 @@ func newAuthKey(k crypto.AuthKey, salt int64, now time.Time) *authKey {
 
 // account is the user signed in, 0 if none.
 func (k *authKey) account() int64 {
+	k = k.owner()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.user
@@ -108,25 +114,17 @@ func (k *authKey) evictLocked() {
 	}
 }
 
-// admit decides whether a call may run under this key at all.
-func (k *authKey) admit(needsUser bool) (user int64, layer int, refused *rpcError) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case k.refusal != nil:
-		refused = k.refusal
-	case !k.inited:
-		refused = &rpcError{400, "CONNECTION_NOT_INITED"}
-	case needsUser && k.user == 0:
-		refused = &rpcError{401, "AUTH_KEY_UNREGISTERED"}
-	}
-	return k.user, k.layer, refused
-}
-
 func (k *authKey) setLayer(layer int) {
 	k.mu.Lock()
 	k.layer = layer
 	k.mu.Unlock()
+}
+
+// layerOf is the layer that answers are in, 0 before the first invokeWithLayer.
+func (k *authKey) layerOf() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.layer
 }
 
 func (k *authKey) setInited() {
@@ -183,8 +181,15 @@ func (s *Server) addKey(k *authKey) {
 
 func (s *Server) findKey(id [8]byte) *authKey {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.keys[id]
+	k := s.keys[id]
+	s.mu.RUnlock()
+	if k == nil || !k.expired(time.Now()) {
+		return k
+	}
+	s.mu.Lock()
+	delete(s.keys, id)
+	s.mu.Unlock()
+	return nil
 }
 
 // keysOf lists the keys of a user, 0 = all keys.

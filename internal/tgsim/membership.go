@@ -187,6 +187,7 @@ func (s *Server) createChannel(c *call, user int64, rec *Call) (bin.Encoder, *rp
 func (w *world) newChannelLocked(title string, members []int64) *channel {
 	ch := &channel{
 		Channel: Channel{ID: w.nextLocked(kindChannel), Title: title},
+		box:     newBox(),
 		club:    newClub(members),
 		members: slices.Clone(members),
 		joined:  map[int64]struct{}{},

@@ -63,15 +63,18 @@ func (m *post) tg(viewer int64) tg.MessageClass {
 // box is the messages of an account or channel, see core.telegram.org/api/updates.
 type box struct {
 	lastID int
-	pts    int
+	pts    int     // 1 before the first message: clients take 0 for "not known"
 	posts  []*post // by id, the latest keepPosts
 	trail
 }
 
+func newBox() box { return box{pts: 1} }
+
 func (b *box) add(m *post) {
 	if len(b.posts) >= 2*keepPosts {
-		b.forget(b.posts[len(b.posts)-keepPosts-1].pts)
-		b.posts = append(b.posts[:0:0], b.posts[len(b.posts)-keepPosts:]...)
+		cut := len(b.posts) - keepPosts
+		b.forget(b.posts[cut-1].pts)
+		b.posts = append(b.posts[:0:0], b.posts[cut:]...)
 	}
 	b.posts = append(b.posts, m)
 	b.pts++

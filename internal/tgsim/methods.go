@@ -1,9 +1,7 @@
 package tgsim
 
 import (
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +14,7 @@ func needsUser(method uint32) bool {
 	switch method {
 	case tg.MessagesSendMessageRequestTypeID:
 		return true
-	case tg.HelpGetConfigRequestTypeID, tg.HelpGetNearestDCRequestTypeID:
+	case tg.HelpGetConfigRequestTypeID, tg.HelpGetNearestDCRequestTypeID, tg.AccountGetPasswordRequestTypeID:
 		return false
 	}
 	name := methodName(method)
@@ -56,6 +54,9 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 			return nil, err
 		}
 		return &tg.NearestDC{Country: "NL", ThisDC: s.cfg.DC, NearestDC: s.cfg.DC}, nil
+	}
+	if out, failed, ok := s.invokeAuth(c, user, rec); ok {
+		return out, failed
 	}
 	if answer, err, ok := s.invokeMore(c, user, rec); ok {
 		return answer, err
@@ -296,14 +297,12 @@ func (s *Server) getConfig(c *call) (bin.Encoder, *rpcError) {
 	if err := decode(c, &tg.HelpGetConfigRequest{}); err != nil {
 		return nil, err
 	}
-	host, port, _ := net.SplitHostPort(s.Addr())
-	n, _ := strconv.Atoi(port)
 	now := int(time.Now().Unix())
 	return &tg.Config{
 		Date:              now,
 		Expires:           now + 3600,
 		ThisDC:            s.cfg.DC,
-		DCOptions:         []tg.DCOption{{ID: s.cfg.DC, IPAddress: host, Port: n, Static: true}},
+		DCOptions:         s.world.dcOptions(),
 		ChatSizeMax:       200,
 		MegagroupSizeMax:  200_000,
 		ForwardedCountMax: 100,

@@ -275,9 +275,12 @@ func (r *rawClient) closed() {
 // refused waits for a transport error.
 func (r *rawClient) refused(code int32) {
 	r.t.Helper()
-	_, err := r.next()
-	var pe *codec.ProtocolErr
-	if !errors.As(err, &pe) || pe.Code != code {
+	if _, err := r.next(); !transportError(err, code) {
 		r.t.Errorf("error %v, want transport error %d", err, code)
 	}
+}
+
+func transportError(err error, code int32) bool {
+	var pe *codec.ProtocolErr
+	return errors.As(err, &pe) && pe.Code == code
 }

@@ -103,7 +103,7 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tgsim: cannot listen on %s: %w", cfg.Listen, err)
 	}
-	return &Server{
+	s := &Server{
 		cfg:    cfg,
 		ln:     ln,
 		log:    cfg.Log,
@@ -113,7 +113,8 @@ func Listen(cfg Config) (*Server, error) {
 		keys:   map[[8]byte]*authKey{},
 		conns:  map[*conn]struct{}{},
 		online: map[int64]map[*session]struct{}{},
-	}, nil
+	}
+	return s, s.world.addServer(s)
 }
 
 // Run serves connections until ctx is done. No goroutine of s outlives it; a

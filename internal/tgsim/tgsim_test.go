@@ -43,6 +43,12 @@ func setup(t testing.TB, cfg tgsim.Config) *tgsim.Server {
 	if err != nil {
 		t.Fatalf("Listen: %v", err)
 	}
+	run(t, srv)
+	return srv
+}
+
+// run serves until the test ends.
+func run(t testing.TB, srv *tgsim.Server) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
@@ -52,7 +58,6 @@ func setup(t testing.TB, cfg tgsim.Config) *tgsim.Server {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return srv
 }
 
 // user adds a user with a session.

@@ -1,6 +1,7 @@
 package tgsim
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/gotd/td/tg"
@@ -86,22 +87,36 @@ func (b *box) remove(ids []int) []int {
 	return gone
 }
 
-// since lists what happened after pts; false when that is no longer known.
-func (b *box) since(pts int) (fresh []*post, changes []change, ok bool) {
+// news is a part of what happened to a box.
+type news struct {
+	posts   []*post
+	changes []change
+	pts     int  // after it
+	more    bool // there is more after it
+}
+
+// since lists what happened after pts, at most limit things of it, oldest
+// first; false when that is no longer known.
+func (b *box) since(pts, limit int) (n news, ok bool) {
+	n.pts = b.pts
 	if pts < b.floor {
-		return nil, nil, false
+		return n, false
 	}
-	for _, m := range b.posts {
-		if m.pts > pts {
-			fresh = append(fresh, m)
+	i, _ := slices.BinarySearchFunc(b.posts, pts+1, func(m *post, pts int) int { return cmp.Compare(m.pts, pts) })
+	j, _ := slices.BinarySearchFunc(b.changes, pts+1, func(c change, pts int) int { return cmp.Compare(c.pts, pts) })
+	posts, changes := b.posts[i:], b.changes[j:]
+	n.more = len(posts)+len(changes) > limit
+	for range min(limit, len(posts)+len(changes)) {
+		if len(changes) == 0 || len(posts) > 0 && posts[0].pts < changes[0].pts {
+			n.posts, n.pts, posts = append(n.posts, posts[0]), posts[0].pts, posts[1:]
+		} else {
+			n.changes, n.pts, changes = append(n.changes, changes[0]), changes[0].pts, changes[1:]
 		}
 	}
-	for _, c := range b.changes {
-		if c.pts > pts {
-			changes = append(changes, c)
-		}
+	if !n.more {
+		n.pts = b.pts
 	}
-	return fresh, changes, true
+	return n, true
 }
 
 // service is a message about the conversation itself.

@@ -94,6 +94,7 @@ func unwrap(k *authKey, body []byte) unwrapped {
 				return u
 			}
 			if !more {
+				u.method, u.body = renew(id, b.Buf)
 				return u
 			}
 		}

@@ -43,13 +43,15 @@ func (s *Server) goOffline(sess *session) {
 
 // sessionsOf lists the sessions of user that take updates, but one.
 func (s *Server) sessionsOf(user int64, but *session) []*session {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	var out []*session
-	for sess := range s.online[user] {
-		if sess != but {
-			out = append(out, sess)
+	for _, s := range s.world.servers() {
+		s.mu.RLock()
+		for sess := range s.online[user] {
+			if sess != but {
+				out = append(out, sess)
+			}
 		}
+		s.mu.RUnlock()
 	}
 	return out
 }
@@ -62,16 +64,27 @@ func (s *Server) push(copies []delivery, but *session) {
 		if len(to) == 0 {
 			continue
 		}
-		var b bin.Buffer
-		if err := s.world.updates(d, false).Encode(&b); err != nil {
-			s.log.Error("encode updates", "error", err)
-			continue
-		}
+		u := s.world.updates(d, false)
+		bodies := map[int][]byte{} // by layer; nearly always one
 		for _, sess := range to {
+			layer := sess.key.layerOf()
+			body, ok := bodies[layer]
+			if !ok {
+				var b bin.Buffer
+				if err := inLayer(u, layer).Encode(&b); err != nil {
+					s.log.Error("encode updates", "layer", layer, "error", err)
+					b.Reset()
+				}
+				body = b.Buf
+				bodies[layer] = body
+			}
+			if len(body) == 0 {
+				continue
+			}
 			sess.mu.Lock()
 			c := sess.conn
 			sess.mu.Unlock()
-			sess.send(c, []*outMsg{{content: true, body: b.Buf}})
+			sess.send(c, []*outMsg{{content: true, body: body}})
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gotd/td/tg"
 )
@@ -68,6 +69,7 @@ type account struct {
 	social
 	sent sentLog
 	met  map[peer]struct{} // who a bot may address with access_hash 0
+	home int               // data centre
 }
 
 type group struct {
@@ -87,6 +89,8 @@ type channel struct {
 // world is who exists, and what they wrote.
 type world struct {
 	secret [32]byte // immutable; access hashes come from it
+	logins *logins  // immutable
+	dcs    atomic.Pointer[[]*Server]
 
 	mu       sync.RWMutex // guards below
 	users    map[int64]*account
@@ -100,6 +104,7 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{
+		logins:   newLogins(),
 		users:    map[int64]*account{},
 		chats:    map[int64]*group{},
 		channels: map[int64]*channel{},
@@ -133,7 +138,7 @@ func (s *Server) AddUser(u User) (User, error) {
 	if u.ID == 0 {
 		u.ID = w.nextLocked(kindUser)
 	}
-	w.users[u.ID] = &account{User: u, met: map[peer]struct{}{}}
+	w.users[u.ID] = &account{User: u, box: newBox(), met: map[peer]struct{}{}, home: s.cfg.DC}
 	w.nameLocked(u.Username, peer{kindUser, u.ID})
 	return u, nil
 }
@@ -169,7 +174,7 @@ func (s *Server) AddChannel(title, username string, members ...int64) (Channel, 
 	for _, id := range members {
 		joined[id] = struct{}{}
 	}
-	w.channels[c.ID] = &channel{Channel: c, members: slices.Clone(members), joined: joined}
+	w.channels[c.ID] = &channel{Channel: c, box: newBox(), members: slices.Clone(members), joined: joined}
 	w.channels[c.ID].club = newClub(members)
 	w.nameLocked(username, peer{kindChannel, c.ID})
 	w.meetLocked(peer{kindChannel, c.ID}, members)
