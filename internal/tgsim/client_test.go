@@ -117,7 +117,7 @@ func TestRefusals(t *testing.T) {
 		{"free username", &tg.ContactsResolveUsernameRequest{Username: "nobody"}, "USERNAME_NOT_OCCUPIED"},
 		{"bad username", &tg.ContactsResolveUsernameRequest{Username: "@bob"}, "USERNAME_INVALID"},
 		{"full user with another's hash", &tg.UsersGetFullUserRequest{ID: &tg.InputUser{UserID: bob.ID, AccessHash: 5}}, "USER_ID_INVALID"},
-		{"method not simulated", &tg.AuthResetAuthorizationsRequest{}, "METHOD_INVALID"},
+		{"not a method", &tg.UpdatesState{}, "INPUT_METHOD_INVALID"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

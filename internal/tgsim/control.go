@@ -29,8 +29,22 @@ import (
 //	POST /cut, /half-open, /stall         what happens to open connections
 //	POST /forget-sessions, /forget-keys, /revoke, /ban
 //	GET  /key                             the public key as PEM
+//	PATCH /accounts/{account}             first_name, last_name, phone, phone_hidden, usernames, contacts, deleted
+//	POST /accounts/{account}/too_long     PushTooLong
+//	GET  /chats                           basic groups: []ChatInfo
+//	POST /chats                           {"title":…,"members":[…]} -> Chat
+//	POST /chats/{id}/migrate              -> Channel
+//	POST /chats/{id}/invites              -> {"link":…}
+//	GET  /channels                        []ChannelInfo
+//	POST /channels                        {"title":…,"username":…,"broadcast":…,"members":[…]} -> Channel
+//	PATCH /channels/{id}                  title, usernames (none = private), slowmode, broadcast
+//	POST /channels/{id}/members           {"add":[…],"remove":[…]}
+//	POST /channels/{id}/invites           -> {"link":…}
+//	DELETE /invites/{hash}                ends a link
+//	POST /messages                        {"from":…,"to":…,"text":…,"forward_from":…} -> {"id":…}
 //
-// account is an id or a username. What cannot be served is answered with a 4xx
+// account, members, contacts and from are ids or usernames; to is a username,
+// user:5, chat:5 or channel:5; usernames are [{"name":…,"inactive":…}]. What cannot be served is answered with a 4xx
 // and {"error":"one sentence"}. It hands out sessions: never expose it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -48,6 +62,7 @@ func (s *Server) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		_, _ = w.Write(s.PublicKeyPEM())
 	})
+	s.handleWorld(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s here", r.Method, r.URL.Path))
 	})

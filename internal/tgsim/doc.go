@@ -9,16 +9,18 @@
 // frames" is asserted on the server's side.
 //
 // The world has users, bots, basic groups and channels. Access hashes differ
-// for every account and are checked on every request. Faults are added on
-// demand: errors, late or lost answers, refused messages, cut and half-open
-// connections, rotated salts, a wrong clock, forgotten sessions and keys, bans.
-// docs/simulator.md has every control over HTTP and the table of rules.
+// for every account and are checked on every request; strangers in a channel
+// are min users. A method that is not simulated gets a random answer of its
+// declared type. Faults are added on demand: errors, late or lost answers,
+// refused messages, cut and half-open connections, rotated salts, a wrong clock,
+// forgotten sessions and keys, bans. docs/simulator.md has every control over
+// HTTP and the table of rules.
 //
 // Users log in by code, password (SRP), QR code or bot token; several servers may
 // be the data centres of one world (Sibling). Keys may be temporary (PFS), and
 // clients of older layers get the constructors they know, from layer 144 on.
 //
-// Non-goals: media, secret chats, update gaps (getDifference), persistence, and
-// what an older layer cannot say. Nothing is written to disk; what a client can
-// make the server keep is bounded, by constants next to the code that uses them.
+// Non-goals: media, secret chats, persistence, and what an older layer cannot
+// say. Nothing is written to disk; what a client can make the server keep is
+// bounded, by constants next to the code that uses them.
 package tgsim

@@ -28,12 +28,19 @@ type post struct {
 	silent   bool
 	replyTo  int
 	randomID int64
-	twin     int // id of the other side's copy, in private chats
+	twin     int                   // id of the other side's copy, in private chats
+	uid      int64                 // the same for all copies
+	pts      int                   // of the box, once it was added
+	edited   int                   // date
+	fwd      peer                  // origin of a forward
+	action   tg.MessageActionClass // of a service message
 	entities []tg.MessageEntityClass
-	pts      int // of the box, once it was there
 }
 
-func (m *post) tg(viewer int64) *tg.Message {
+func (m *post) tg(viewer int64) tg.MessageClass {
+	if m.action != nil {
+		return m.service(viewer)
+	}
 	out := &tg.Message{
 		ID:       m.id,
 		Out:      m.from == viewer,
@@ -49,6 +56,7 @@ func (m *post) tg(viewer int64) *tg.Message {
 		h.SetReplyToMsgID(m.replyTo)
 		out.ReplyTo = h
 	}
+	m.dress(out)
 	return out
 }
 
@@ -56,8 +64,8 @@ func (m *post) tg(viewer int64) *tg.Message {
 type box struct {
 	lastID int
 	pts    int     // 1 before the first message: clients take 0 for "not known"
-	lost   int     // pts of the latest message that was dropped
 	posts  []*post // by id, the latest keepPosts
+	trail
 }
 
 func newBox() box { return box{pts: 1} }
@@ -65,12 +73,12 @@ func newBox() box { return box{pts: 1} }
 func (b *box) add(m *post) {
 	if len(b.posts) >= 2*keepPosts {
 		cut := len(b.posts) - keepPosts
-		b.lost = b.posts[cut-1].pts
+		b.forget(b.posts[cut-1].pts)
 		b.posts = append(b.posts[:0:0], b.posts[cut:]...)
 	}
 	b.posts = append(b.posts, m)
 	b.pts++
-	m.pts = b.pts
+	b.added(m, b.pts)
 }
 
 func (b *box) find(id int) *post {
@@ -125,22 +133,19 @@ func (w *world) resolveLocked(viewer int64, in tg.InputPeerClass) (peer, *rpcErr
 		return to, nil
 	case *tg.InputPeerChat:
 		c, ok := w.chats[p.ChatID]
-		if !ok || !slices.Contains(c.members, viewer) {
+		if !ok || !slices.Contains(c.members, viewer) || c.migratedTo != 0 {
 			return peer{}, errPeer
 		}
 		return peer{kindChat, p.ChatID}, nil
 	case *tg.InputPeerChannel:
 		to := peer{kindChannel, p.ChannelID}
-		c, ok := w.channels[p.ChannelID]
+		_, ok := w.channels[p.ChannelID]
 		if !ok || !w.hashOKLocked(viewer, to, p.AccessHash) {
-			return peer{}, &rpcError{400, "CHANNEL_INVALID"}
+			return peer{}, errChannel
 		}
-		if _, joined := c.joined[viewer]; !joined && c.Username == "" {
-			return peer{}, &rpcError{400, "CHANNEL_PRIVATE"}
-		}
-		return to, nil
+		return to, w.visibleLocked(viewer, to)
 	}
-	return peer{}, errPeer
+	return w.resolveMoreLocked(viewer, in)
 }
 
 var errPeer = &rpcError{400, "PEER_ID_INVALID"}
@@ -165,7 +170,8 @@ func (w *world) send(viewer int64, req *tg.MessagesSendMessageRequest, text stri
 		return to, []delivery{old}, true, nil
 	}
 	reply := replyID(req)
-	m := post{from: viewer, peer: to, text: text, date: int(now.Unix()), silent: req.Silent, replyTo: reply, randomID: req.RandomID, entities: req.Entities}
+	w.posted++
+	m := post{from: viewer, peer: to, text: text, date: int(now.Unix()), silent: req.Silent, replyTo: reply, randomID: req.RandomID, entities: req.Entities, uid: w.posted}
 	switch to.kind {
 	case kindChannel:
 		copies, failed = w.toChannelLocked(me, m)
@@ -200,6 +206,9 @@ func put(b *box, m post) *post {
 func (w *world) toUserLocked(me *account, m post) ([]delivery, *rpcError) {
 	if m.replyTo < 0 || m.replyTo > me.lastID {
 		return nil, errReply
+	}
+	if w.users[m.peer.id].deleted {
+		return nil, &rpcError{400, "INPUT_USER_DEACTIVATED"}
 	}
 	mine := put(&me.box, m)
 	copies := []delivery{{me.ID, mine, me.pts}}
@@ -241,6 +250,9 @@ func (w *world) toChannelLocked(me *account, m post) ([]delivery, *rpcError) {
 	if m.replyTo < 0 || m.replyTo > c.lastID {
 		return nil, errReply
 	}
+	if failed := c.mayWrite(&m); failed != nil {
+		return nil, failed
+	}
 	stored := put(&c.box, m)
 	copies := []delivery{{me.ID, stored, c.pts}}
 	for _, id := range c.members {
@@ -255,30 +267,6 @@ func (a *account) meet(p peer) {
 	if a.Bot {
 		a.met[p] = struct{}{}
 	}
-}
-
-// history is the latest messages of a conversation, newest first.
-func (w *world) history(viewer int64, in tg.InputPeerClass, offsetID, limit int) ([]*post, peer, int, *rpcError) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	p, failed := w.resolveLocked(viewer, in)
-	if failed != nil {
-		return nil, p, 0, failed
-	}
-	b := &w.users[viewer].box
-	if p.kind == kindChannel {
-		b = &w.channels[p.id].box
-	}
-	if limit <= 0 || limit > 100 {
-		limit = 100
-	}
-	out := []*post{}
-	for _, m := range slices.Backward(b.posts) {
-		if m.peer == p && (offsetID <= 0 || m.id < offsetID) && len(out) < limit {
-			out = append(out, m)
-		}
-	}
-	return out, p, b.pts, nil
 }
 
 // checkText applies the limits of messages.sendMessage to its text.

@@ -45,14 +45,8 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 		return s.getChannels(c, user)
 	case tg.MessagesGetChatsRequestTypeID:
 		return s.getChats(c, user)
-	case tg.MessagesGetHistoryRequestTypeID:
-		return s.getHistory(c, user, rec)
 	case tg.UpdatesGetStateRequestTypeID:
 		return s.getState(c, user)
-	case tg.UpdatesGetDifferenceRequestTypeID:
-		return s.getDifference(c, user)
-	case tg.UpdatesGetChannelDifferenceRequestTypeID:
-		return s.getChannelDifference(c, user, rec)
 	case tg.HelpGetConfigRequestTypeID:
 		return s.getConfig(c)
 	case tg.HelpGetNearestDCRequestTypeID:
@@ -64,7 +58,10 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 	if out, failed, ok := s.invokeAuth(c, user, rec); ok {
 		return out, failed
 	}
-	return nil, &rpcError{400, "METHOD_INVALID"}
+	if answer, err, ok := s.invokeMore(c, user, rec); ok {
+		return answer, err
+	}
+	return s.randomAnswer(c)
 }
 
 // sendMessage: core.telegram.org/method/messages.sendMessage.
@@ -140,6 +137,10 @@ func recordPeer(p *Params, in tg.InputPeerClass) {
 		p.PeerKind, p.PeerID = "chat", v.ChatID
 	case *tg.InputPeerChannel:
 		p.PeerKind, p.PeerID, p.AccessHash = "channel", v.ChannelID, v.AccessHash
+	case *tg.InputPeerUserFromMessage:
+		p.PeerKind, p.PeerID = "user", v.UserID
+	case *tg.InputPeerChannelFromMessage:
+		p.PeerKind, p.PeerID = "channel", v.ChannelID
 	}
 }
 
@@ -194,6 +195,14 @@ func (s *Server) getUsers(c *call, user int64) (bin.Encoder, *rpcError) {
 	defer w.mu.RUnlock()
 	out := &tg.UserClassVector{Elems: []tg.UserClass{}}
 	for _, in := range req.ID {
+		if _, min := in.(*tg.InputUserFromMessage); min {
+			a, failed := w.inputUserErrLocked(user, in)
+			if failed != nil {
+				return nil, failed
+			}
+			out.Elems = append(out.Elems, w.tgUserLocked(user, a))
+			continue
+		}
 		if a, ok := w.inputUserLocked(user, in); ok {
 			out.Elems = append(out.Elems, w.tgUserLocked(user, a))
 			continue
@@ -220,19 +229,19 @@ func (s *Server) getFullUser(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	w := s.world
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	a, ok := w.inputUserLocked(user, req.ID)
-	if !ok {
-		return nil, &rpcError{400, "USER_ID_INVALID"}
+	a, failed := w.inputUserErrLocked(user, req.ID)
+	if failed != nil {
+		return nil, failed
 	}
 	return &tg.UsersUserFull{
-		FullUser: tg.UserFull{ID: a.ID},
+		FullUser: tg.UserFull{ID: a.ID, CommonChatsCount: w.commonLocked(user, a.ID)},
 		Chats:    []tg.ChatClass{},
 		Users:    []tg.UserClass{w.tgUserLocked(user, a)},
 	}, nil
 }
 
 // getChannels: core.telegram.org/method/channels.getChannels, which documents
-// 400 CHANNEL_INVALID.
+// CHANNEL_INVALID and CHANNEL_PRIVATE.
 func (s *Server) getChannels(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.ChannelsGetChannelsRequest
 	if err := decode(c, &req); err != nil {
@@ -243,11 +252,11 @@ func (s *Server) getChannels(c *call, user int64) (bin.Encoder, *rpcError) {
 	defer w.mu.RUnlock()
 	out := &tg.MessagesChats{Chats: []tg.ChatClass{}}
 	for _, in := range req.ID {
-		v, ok := in.(*tg.InputChannel)
-		if !ok || w.channels[v.ChannelID] == nil || !w.hashOKLocked(user, peer{kindChannel, v.ChannelID}, v.AccessHash) {
-			return nil, &rpcError{400, "CHANNEL_INVALID"}
+		ch, failed := w.inputChannelLocked(user, in)
+		if failed != nil {
+			return nil, failed
 		}
-		out.Chats = append(out.Chats, w.tgChannelLocked(user, w.channels[v.ChannelID]))
+		out.Chats = append(out.Chats, w.tgChannelLocked(user, ch))
 	}
 	return out, nil
 }
@@ -268,34 +277,9 @@ func (s *Server) getChats(c *call, user int64) (bin.Encoder, *rpcError) {
 		if g == nil || !slices.Contains(g.members, user) {
 			return nil, &rpcError{400, "CHAT_ID_INVALID"}
 		}
-		out.Chats = append(out.Chats, w.tgChatLocked(g))
+		out.Chats = append(out.Chats, w.tgGroupLocked(user, g))
 	}
 	return out, nil
-}
-
-// getHistory: core.telegram.org/method/messages.getHistory, with offset_id and
-// limit alone.
-func (s *Server) getHistory(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
-	var req tg.MessagesGetHistoryRequest
-	if err := decode(c, &req); err != nil {
-		return nil, err
-	}
-	recordPeer(&rec.Params, req.Peer)
-	posts, p, pts, err := s.world.history(user, req.Peer, req.OffsetID, req.Limit)
-	if err != nil {
-		return nil, err
-	}
-	msgs := make([]tg.MessageClass, 0, len(posts))
-	for _, m := range posts {
-		msgs = append(msgs, m.tg(user))
-	}
-	s.world.mu.RLock()
-	defer s.world.mu.RUnlock()
-	users, chats := s.world.mentionedLocked(user, posts)
-	if p.kind == kindChannel {
-		return &tg.MessagesChannelMessages{Pts: pts, Count: len(msgs), Messages: msgs, Topics: []tg.ForumTopicClass{}, Users: users, Chats: chats}, nil
-	}
-	return &tg.MessagesMessages{Messages: msgs, Topics: []tg.ForumTopicClass{}, Users: users, Chats: chats}, nil
 }
 
 // getState: core.telegram.org/method/updates.getState.

@@ -55,6 +55,9 @@ type Config struct {
 	// API calls on two connections that are open at the same time. Telegram
 	// does so for two addresses; on loopback every connection counts as one.
 	OneConnectionPerKey bool
+	// Seed makes other random answers, to methods that are not simulated. The
+	// same seed and request give the same answer.
+	Seed uint64
 	// Log receives connections, refusals and the reason of every close; default discard.
 	Log *slog.Logger
 }

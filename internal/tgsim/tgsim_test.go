@@ -77,6 +77,7 @@ func user(t testing.TB, srv *tgsim.Server, name string) (tgsim.User, tgsim.Sessi
 // handler collects updates.
 type handler struct {
 	updates chan *tg.Updates
+	others  chan tg.UpdatesClass // of the other forms
 	session chan mtproto.Session
 }
 
@@ -87,6 +88,8 @@ func (h *handler) OnMessage(b *bin.Buffer) error {
 	}
 	if u, ok := v.(*tg.Updates); ok {
 		h.updates <- u
+	} else {
+		h.others <- v
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func options(srv *tgsim.Server, sess tgsim.Session) mtproto.Options {
 // dial runs a stock connection until the test ends.
 func dial(t testing.TB, srv *tgsim.Server, opts mtproto.Options) *client {
 	t.Helper()
-	h := &handler{updates: make(chan *tg.Updates, 100), session: make(chan mtproto.Session, 1)}
+	h := &handler{updates: make(chan *tg.Updates, 100), others: make(chan tg.UpdatesClass, 100), session: make(chan mtproto.Session, 1)}
 	opts.Handler = h
 	conn := mtproto.New(func(ctx context.Context) (transport.Conn, error) {
 		nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", srv.Addr())

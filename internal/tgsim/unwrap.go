@@ -88,8 +88,15 @@ func unwrap(k *authKey, body []byte) unwrapped {
 				u.after = append(u.after, ref)
 			}
 		default:
-			u.method, u.body = renew(id, b.Buf)
-			return u
+			more, err := skipWrapper(id, b)
+			if err != nil {
+				u.refused = errFetch
+				return u
+			}
+			if !more {
+				u.method, u.body = renew(id, b.Buf)
+				return u
+			}
 		}
 	}
 	u.refused = errFetch

@@ -14,7 +14,7 @@ import (
 	"github.com/gotd/td/tg"
 )
 
-// User is an account or a bot. Phone is shown to the user alone.
+// User is an account or a bot. Phone is shown to the user and to contacts.
 type User struct {
 	ID        int64  `json:"id"`
 	FirstName string `json:"first_name,omitempty"`
@@ -66,6 +66,7 @@ func (p peer) tg() tg.PeerClass {
 type account struct {
 	User
 	box
+	social
 	sent sentLog
 	met  map[peer]struct{} // who a bot may address with access_hash 0
 	home int               // data centre
@@ -73,12 +74,14 @@ type account struct {
 
 type group struct {
 	Chat
+	circle
 	members []int64
 }
 
 type channel struct {
 	Channel
 	box
+	club
 	members []int64
 	joined  map[int64]struct{} // members, for lookups
 }
@@ -94,7 +97,9 @@ type world struct {
 	chats    map[int64]*group
 	channels map[int64]*channel
 	names    map[string]peer // by username in lower case
-	last     map[kind]int64  // id given last
+	invites  map[string]*invite
+	posted   int64          // messages ever, whose copies share a number
+	last     map[kind]int64 // id given last
 }
 
 func newWorld() *world {
@@ -104,6 +109,7 @@ func newWorld() *world {
 		chats:    map[int64]*group{},
 		channels: map[int64]*channel{},
 		names:    map[string]peer{},
+		invites:  map[string]*invite{},
 		// Ranges as Telegram's: users beyond 32 bits are usual.
 		last: map[kind]int64{kindUser: 5_000_000_000, kindChat: 400_000_000, kindChannel: 1_500_000_000},
 	}
@@ -147,6 +153,7 @@ func (s *Server) AddChat(title string, members ...int64) (Chat, error) {
 	}
 	c := Chat{ID: w.nextLocked(kindChat), Title: title}
 	w.chats[c.ID] = &group{Chat: c, members: slices.Clone(members)}
+	w.chats[c.ID].circle = newCircle(members)
 	w.meetLocked(peer{kindChat, c.ID}, members)
 	return c, nil
 }
@@ -168,6 +175,7 @@ func (s *Server) AddChannel(title, username string, members ...int64) (Channel, 
 		joined[id] = struct{}{}
 	}
 	w.channels[c.ID] = &channel{Channel: c, box: newBox(), members: slices.Clone(members), joined: joined}
+	w.channels[c.ID].club = newClub(members)
 	w.nameLocked(username, peer{kindChannel, c.ID})
 	w.meetLocked(peer{kindChannel, c.ID}, members)
 	return c, nil
@@ -290,12 +298,13 @@ func (w *world) tgUserLocked(viewer int64, u *account) *tg.User {
 	if out.Self {
 		out.Phone = u.Phone
 	}
+	w.dressUserLocked(viewer, u, out)
 	return out
 }
 
 func (w *world) tgChannelLocked(viewer int64, c *channel) *tg.Channel {
 	_, joined := c.joined[viewer]
-	return &tg.Channel{
+	out := &tg.Channel{
 		ID:         c.ID,
 		AccessHash: w.hash(viewer, peer{kindChannel, c.ID}),
 		Title:      c.Title,
@@ -304,6 +313,8 @@ func (w *world) tgChannelLocked(viewer int64, c *channel) *tg.Channel {
 		Left:       !joined,
 		Photo:      &tg.ChatPhotoEmpty{},
 	}
+	dressChannel(viewer, c, out)
+	return out
 }
 
 func (w *world) tgChatLocked(c *group) *tg.Chat {
@@ -320,23 +331,33 @@ func (w *world) tgChatLocked(c *group) *tg.Chat {
 func (w *world) mentionedLocked(viewer int64, posts []*post) ([]tg.UserClass, []tg.ChatClass) {
 	users, chats := []tg.UserClass{}, []tg.ChatClass{}
 	seen := map[peer]struct{}{}
-	add := func(p peer) {
-		if _, ok := seen[p]; ok {
+	add := func(p peer, in kind) {
+		if _, ok := seen[p]; ok || p.id == 0 {
 			return
 		}
 		seen[p] = struct{}{}
-		switch p.kind {
-		case kindUser:
-			users = append(users, w.tgUserLocked(viewer, w.users[p.id]))
-		case kindChat:
-			chats = append(chats, w.tgChatLocked(w.chats[p.id]))
-		case kindChannel:
+		switch {
+		case p.kind == kindChat:
+			chats = append(chats, w.tgGroupLocked(viewer, w.chats[p.id]))
+		case p.kind == kindChannel && in == 0:
 			chats = append(chats, w.tgChannelLocked(viewer, w.channels[p.id]))
+		case p.kind == kindChannel:
+			chats = append(chats, w.tgFarChannelLocked(viewer, w.channels[p.id]))
+		case in == kindChannel:
+			users = append(users, w.tgSenderLocked(viewer, w.users[p.id]))
+		default:
+			users = append(users, w.tgUserLocked(viewer, w.users[p.id]))
 		}
 	}
 	for _, m := range posts {
-		add(peer{kindUser, m.from})
-		add(m.peer)
+		add(m.peer, 0)
+	}
+	for _, m := range posts {
+		add(peer{kindUser, m.from}, m.peer.kind)
+		add(m.fwd, m.peer.kind)
+		for _, id := range actionUsers(m.action) {
+			add(peer{kindUser, id}, m.peer.kind)
+		}
 	}
 	return users, chats
 }
