@@ -27,7 +27,7 @@ function trust(pem) {
   _serverKeys.set(fingerprint.toString(), { n: bigInt(n.toString('hex'), 16), e: Number('0x' + e.toString('hex')) })
 }
 
-// It dials port 80 or 443 whatever the session says.
+// It dials port 80 or 443 only.
 class Socket extends PromisedNetSockets {
   connect(_port, _ip, ...rest) { return super.connect(cfg.port, cfg.host, ...rest) }
 }
@@ -37,7 +37,7 @@ const code = async (who) =>
 
 async function open(who) {
   const session = new StringSession('')
-  session.setDC(cfg.dc, cfg.host, cfg.port)
+  session.setDC(cfg.dc, cfg.host, 443) // see Socket; StringSession cannot hold a port above 32767
   if (who.auth_key) {
     const key = new AuthKey()
     await key.setKey(Buffer.from(who.auth_key, 'base64'))

@@ -31,6 +31,8 @@ async function open(who) {
 
 const [ann, me] = await open(cfg.me)
 const [bob, peer] = await open(cfg.peer)
+// start() does not wait for the update loop; what comes before it is not told.
+while (!bob._client.updates.updatesLoopActive) await new Promise((resolve) => setTimeout(resolve, 5))
 const got = new Promise((resolve) => bob.onNewMessage.add((m) => resolve(m.text)))
 const found = await ann.resolveUser(cfg.peer.username)
 const sent = []
