@@ -23,7 +23,7 @@ type example struct {
 	want  string
 }
 
-var curlLine = regexp.MustCompile(`^curl (?:-X (POST|DELETE) )?'?127\.0\.0\.1:7380(/[^ ']*)'?(?: -d '([^']*)')?$`)
+var curlLine = regexp.MustCompile(`^curl (?:-X (POST|DELETE|PATCH) )?'?127\.0\.0\.1:7380(/[^ ']*)'?(?: -d '([^']*)')?$`)
 
 func simulatorDoc(t *testing.T) (doc string, out []example) {
 	t.Helper()

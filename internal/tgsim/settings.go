@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gotd/td/clock"
 )
 
 // Settings is what can be changed while the server runs.
@@ -64,14 +62,6 @@ func (s *Server) now() time.Time {
 }
 
 func (s *Server) rtt() time.Duration { return s.live.settings.Load().RTT }
-
-// skewed is the server's clock for gotd's key exchange.
-type skewed struct {
-	clock.Clock // timers do not depend on the time of day
-	s           *Server
-}
-
-func (c skewed) Now() time.Time { return c.s.now() }
 
 // Ban answers every call of the user with 401 and this error, as
 // USER_DEACTIVATED_BAN; "" lifts the ban. Its keys stay known. See

@@ -215,7 +215,7 @@ func TestFutureSalts(t *testing.T) {
 	r.take(&got)
 	accepted := func(at int, value int64) bool {
 		t.Helper()
-		skew := time.Unix(int64(at), 0).Sub(time.Now())
+		skew := time.Until(time.Unix(int64(at), 0))
 		srv.Change(func(s *tgsim.Settings) { s.ClockSkew = skew })
 		old := r.salt
 		r.skew, r.salt = skew, value
