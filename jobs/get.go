@@ -125,3 +125,24 @@ var states = map[string]State{
 	"archived":  Failed,
 	"completed": Succeeded,
 }
+
+// KnownAccount tells whether a worker on this Redis has served the account, and
+// else names a few that were served. Before any worker has run every account
+// counts as known. An account that is new, or that no worker had room for, is not
+// known yet: its jobs wait on its line all the same.
+func (c *Client) KnownAccount(ctx context.Context, account accounts.ID) (known bool, others []accounts.ID, err error) {
+	p := c.rdb.Pipeline()
+	member := p.SIsMember(ctx, AccountsKey, string(account))
+	some := p.SRandMemberN(ctx, AccountsKey, 5)
+	if _, err := p.Exec(ctx); err != nil {
+		return false, nil, unavailable("look for account "+string(account), err)
+	}
+	if member.Val() || len(some.Val()) == 0 {
+		return true, nil, nil
+	}
+	for _, name := range some.Val() {
+		others = append(others, accounts.ID(name))
+	}
+	slices.Sort(others)
+	return false, others, nil
+}

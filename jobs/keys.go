@@ -28,6 +28,9 @@ func QueueAccount(queue string) (accounts.ID, bool) {
 // OwnerKey holds the wake channel of the worker that serves the account.
 func OwnerKey(id accounts.ID) string { return "switchboard:{" + Queue(id) + "}:owner" }
 
+// AccountsKey is a set of the accounts that workers on this Redis have served.
+const AccountsKey = "switchboard:accounts"
+
 // CancelledKey is a set of job ids that must not be run.
 func CancelledKey(id accounts.ID) string { return "switchboard:{" + Queue(id) + "}:cancelled" }
 

@@ -19,6 +19,7 @@ type Conn struct {
 	pool    *Pool // immutable, as are account and lease
 	account accounts.Account
 	lease   accounts.Lease
+	userID  atomic.Int64 // the account's own, once it is known
 
 	mu        sync.Mutex // guards below
 	link      *link      // being made, or in use
@@ -55,6 +56,7 @@ var _ tg.Invoker = (*Conn)(nil)
 
 func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Flood) *Conn {
 	c := &Conn{pool: p, account: a, lease: l, blocked: map[string]time.Time{}}
+	c.userID.Store(a.UserID)
 	for _, f := range floods {
 		c.blocked[f.Method] = f.Until
 	}
@@ -62,7 +64,11 @@ func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Fl
 }
 
 // Account is the account that the connection belongs to.
-func (c *Conn) Account() accounts.Account { return c.account }
+func (c *Conn) Account() accounts.Account {
+	a := c.account
+	a.UserID = c.userID.Load()
+	return a
+}
 
 // Invoke calls a method once. See Error kinds in errors.go for what a failure
 // means.

@@ -161,7 +161,7 @@ func (c *Conn) open(ctx context.Context, l *link) error {
 	if err != nil {
 		return fmt.Errorf("initConnection: %w", err)
 	}
-	if c.account.UserID == 0 {
+	if c.userID.Load() == 0 {
 		if err := c.learnSelf(ctx, l); err != nil {
 			return err
 		}
@@ -183,6 +183,7 @@ func (c *Conn) learnSelf(ctx context.Context, l *link) error {
 	}
 	for _, u := range us.Elems {
 		if u, ok := u.(*tg.User); ok && u.Self {
+			c.userID.Store(u.ID)
 			return c.pool.registry.SetUserID(ctx, c.account.ID, u.ID)
 		}
 	}

@@ -85,6 +85,9 @@ func TestConnectsOnceAndLearnsItself(t *testing.T) {
 	if a := f.status(t); a.UserID != f.alice.ID {
 		t.Errorf("stored user id %d, want %d", a.UserID, f.alice.ID)
 	}
+	if id := c.Account().UserID; id != f.alice.ID {
+		t.Errorf("the connection's account has user id %d, want %d", id, f.alice.ID)
+	}
 	if again := f.acquire(t); again != c {
 		t.Error("a second Acquire under the same lease returned another Conn")
 	}

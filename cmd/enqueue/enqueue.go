@@ -24,6 +24,7 @@ type order struct {
 	redis          string
 	account        string
 	idempotencyKey string
+	force          bool
 	at             string
 	wait           time.Duration
 }
@@ -34,6 +35,7 @@ func (o *order) register(cmd *cobra.Command, wait time.Duration) {
 	fs.StringVar(&o.account, "account", "", "`name` of the account that does it")
 	_ = cmd.MarkFlagRequired("account")
 	fs.StringVar(&o.idempotencyKey, "idempotency-key", "", "a repeated command with this `key` is the same job, and runs once")
+	fs.BoolVar(&o.force, "force", false, "put the job on the line of an account that no worker has served yet")
 	fs.StringVar(&o.at, "at", "", "run it at this `time`: RFC 3339 (2030-01-31T15:04:05Z), or from now on (+10m)")
 	fs.DurationVar(&o.wait, "wait", wait, "wait for the outcome, this long at most")
 	fs.Lookup("wait").NoOptDefVal = defaultWait.String()
@@ -64,6 +66,9 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 		return cli.Usage("--wait=%s ends before --at=%s; wait longer, or leave --wait out and use `enqueue wait ID` later", short(o.wait), o.at)
 	}
 	return withProducer(ctx, o.redis, func(p *producer) error {
+		if err := o.known(ctx, p, e.Account); err != nil {
+			return err
+		}
 		j, err := p.client.EnqueueEnvelope(ctx, e, jobs.At(at))
 		if err != nil {
 			return o.refused(e.Account, err)
@@ -77,6 +82,23 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 		}
 		return finish(env.Out, r)
 	})
+}
+
+// known refuses an account that is probably misspelt: without a database a
+// producer cannot know for sure.
+func (o *order) known(ctx context.Context, p *producer, account accounts.ID) error {
+	if o.force {
+		return nil
+	}
+	known, others, err := p.client.KnownAccount(ctx, account)
+	if err != nil || known {
+		return err
+	}
+	names := make([]string, len(others))
+	for i, id := range others {
+		names[i] = string(id)
+	}
+	return cli.Usage("no worker has served an account %q, only such as %s; check the name, or give --force if the account is new", account, strings.Join(names, ", "))
 }
 
 // accepted prints a job that nobody waits for.

@@ -273,3 +273,29 @@ func TestParseAt(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownAccount is a name that no worker has served, beside one that was.
+func TestUnknownAccount(t *testing.T) {
+	b := setup(t)
+	send := func(account string, more ...string) ran {
+		return b.run(append([]string{"send", "--account", account, "--to", "me", "--text", "x"}, more...)...)
+	}
+	if got := send("alcie"); got.Code != cli.ExitOK {
+		t.Errorf("before any worker ran: %+v", got)
+	}
+	if err := b.client().SAdd(t.Context(), jobs.AccountsKey, "alice", "bob").Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := "enqueue: no worker has served an account \"alcie\", only such as alice, bob; check the name, or give --force if the account is new\nsee 'enqueue send --help'\n"
+	if got := send("alcie"); got != (ran{cli.ExitUsage, "", want}) {
+		t.Errorf("misspelt: %+v", got)
+	}
+	for _, got := range []ran{send("alice"), send("alcie", "--force")} {
+		if got.Code != cli.ExitOK {
+			t.Errorf("%+v", got)
+		}
+	}
+	if pending, _ := b.payloads("acct:alcie"); len(pending) != 2 {
+		t.Errorf("alcie has %d jobs, want 2", len(pending))
+	}
+}

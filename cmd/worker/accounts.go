@@ -147,7 +147,7 @@ func accountsList(env *cli.Env) *cobra.Command {
 	var database databaseFlag
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List accounts and who holds them",
+		Short: "List accounts",
 		Args:  cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

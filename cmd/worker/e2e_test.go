@@ -466,3 +466,35 @@ func TestHealth(t *testing.T) {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 }
+
+// TestDev is the development instance as a process, and another command that
+// finds it without configuration.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"HOME": t.TempDir()}
+	addr := freeAddr(t)
+	dev := start(t, env, "dev", "--redis-listen", addr, "--telegram-listen", "127.0.0.1:0", "--control", "127.0.0.1:0")
+	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1})
+	defer rdb.Close()
+	simtest.Until(t, "the embedded Redis answers", func() bool { return rdb.Ping(t.Context()).Err() == nil })
+	client := jobs.NewClient(rdb)
+	defer client.Close()
+	j, err := client.Enqueue(t.Context(), "alice", jobs.Send{To: "@bob", Text: "hi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if res, err := client.Wait(ctx, j.ID); err != nil || res.State != jobs.Succeeded {
+		t.Errorf("outcome %+v: %v", res, err)
+	}
+
+	list := exec.Command(os.Args[0], "accounts", "list", "--json")
+	list.Env = []string{programEnv + "=worker", "HOME=" + env["HOME"]}
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil || bytes.Count(out, []byte("\n")) != len(devNames) {
+		t.Errorf("accounts list found %s: %v; want %v", out, err, devNames)
+	}
+	dev.term(t)
+}

@@ -338,3 +338,26 @@ func TestLostDequeueIsFound(t *testing.T) {
 	slices.Sort(got)
 	b.sameTexts("jobs", got, want)
 }
+
+// Accounts that were served are known to producers, and stay so.
+func TestServedAccountsAreKnown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	if known, _, err := b.client.KnownAccount(ctx, "zed"); !known || err != nil {
+		t.Errorf("before any worker ran: zed is known %v (%v), want true", known, err)
+	}
+	b.store.give("w", "alice")
+	w := b.worker("w", dispatch.Config{}, quick, func(context.Context, job) error { return nil })
+	b.enqueue("alice", "hello")
+	b.untilEmpty("alice")
+	w.endLeases()
+	w.endDispatch()
+	if known, _, err := b.client.KnownAccount(ctx, "alice"); !known || err != nil {
+		t.Errorf("alice is known %v (%v), want true", known, err)
+	}
+	known, others, err := b.client.KnownAccount(ctx, "zed")
+	if known || err != nil || len(others) != 1 || others[0] != "alice" {
+		t.Errorf("zed is known %v beside %v (%v), want false beside alice", known, others, err)
+	}
+}

@@ -103,6 +103,9 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 	claims := make([]*redis.Cmd, len(vs))
 	looks := make([]*redis.Cmd, len(vs))
 	err := d.pipelined(ctx, []*redis.Script{claimScript, lookScript}, func(p redis.Pipeliner) {
+		if names := claimed(vs); len(names) > 0 {
+			p.SAdd(ctx, jobs.AccountsKey, names...)
+		}
 		for i, v := range vs {
 			k := queueKeys(v.acct.queue)
 			owner := jobs.OwnerKey(v.acct.id)
@@ -131,6 +134,16 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 	if failed > 0 && d.health.err() == nil && ctx.Err() == nil {
 		d.log.Warn("accounts not looked after; trying again", "accounts", failed, "error", err)
 	}
+}
+
+// claimed names the accounts that visits claim.
+func claimed(vs []visit) (names []any) {
+	for _, v := range vs {
+		if v.claim > 0 {
+			names = append(names, string(v.acct.id))
+		}
+	}
+	return names
 }
 
 var errFenced = errors.New("a worker with a newer lease owns the account's line")

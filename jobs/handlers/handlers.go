@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -153,8 +154,15 @@ func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// run does the work of one kind.
+// run does the work of one kind. A panic is a defect of ours: it fails the job
+// after its attempts, and not the worker.
 func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			h.Log.Error("handler panicked", "job_id", j.id, "account", j.lease.Account, "panic", x, "stack", string(debug.Stack()))
+			err = fmt.Errorf("a defect of this program: %v", x)
+		}
+	}()
 	conn, err := h.Pool.Acquire(ctx, j.lease)
 	if err != nil {
 		return nil, err

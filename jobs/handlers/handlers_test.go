@@ -290,6 +290,16 @@ func TestAttemptsEnd(t *testing.T) {
 	}
 }
 
+func TestPanicFailsTheJob(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{MaxAttempts: 2}, func(d *handlers.Deps) { d.Pool = nil })
+	res := f.outcome(t, f.enqueue(t, "alice", jobs.Send{To: "@bob", Text: "hi"}))
+	if res.State != jobs.Failed || res.Attempts != 2 || res.Error.Name != "internal" {
+		t.Errorf("outcome %+v", res)
+	}
+}
+
 func TestSessionRevoked(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
