@@ -225,3 +225,46 @@ func TestWorldOverHTTP(t *testing.T) {
 		t.Errorf("violations: %+v", st.Violation)
 	}
 }
+
+// TestStylesAreEncodedApart sends a collapsed quote, whose flags gotd sets as it
+// encodes, to a channel where several listen: the race detector is the judge.
+func TestStylesAreEncodedApart(t *testing.T) {
+	t.Parallel()
+	srv := setup(t, tgsim.Config{})
+	ann, annSess := user(t, srv, "ann")
+	ids := []int64{ann.ID}
+	var listeners []*client
+	for _, name := range []string{"bob", "eve", "joe"} {
+		u, sess := user(t, srv, name)
+		ids = append(ids, u.ID)
+		listeners = append(listeners, connect(t, srv, sess))
+	}
+	room, err := srv.AddChannel("Room", "room", ids...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := timeout(t)
+	for _, l := range listeners {
+		if _, err := l.UpdatesGetState(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := connect(t, srv, annSess)
+	req := &tg.MessagesSendMessageRequest{
+		Peer:    &tg.InputPeerChannel{ChannelID: room.ID, AccessHash: srv.ChannelAccessHash(ann.ID, room.ID)},
+		Message: "quoted", RandomID: 1,
+	}
+	quote := &tg.MessageEntityBlockquote{Length: 6}
+	quote.SetCollapsed(true)
+	req.SetEntities([]tg.MessageEntityClass{quote})
+	if _, err := a.MessagesSendMessage(ctx, req); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range listeners {
+		select {
+		case <-l.handler.updates:
+		case <-ctx.Done():
+			t.Fatal("no update")
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (m *post) tg(viewer int64) tg.MessageClass {
 		Date:     m.date,
 		Message:  m.text,
 		Silent:   m.silent,
-		Entities: m.entities,
+		Entities: m.styles(),
 	}
 	if m.replyTo != 0 {
 		h := &tg.MessageReplyHeader{}
@@ -57,6 +57,23 @@ func (m *post) tg(viewer int64) tg.MessageClass {
 		out.ReplyTo = h
 	}
 	m.dress(out)
+	return out
+}
+
+// styles is the message's entities for one encoding: gotd sets flags inside some
+// of them as it encodes, and copies of a message are encoded at the same time.
+func (m *post) styles() []tg.MessageEntityClass {
+	out := slices.Clone(m.entities)
+	for i, e := range out {
+		switch e := e.(type) {
+		case *tg.MessageEntityBlockquote:
+			own := *e
+			out[i] = &own
+		case *tg.MessageEntityFormattedDate:
+			own := *e
+			out[i] = &own
+		}
+	}
 	return out
 }
 

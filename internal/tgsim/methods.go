@@ -97,7 +97,7 @@ func (s *Server) sendMessage(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 			Pts:      mine.pts,
 			PtsCount: 1,
 			Date:     mine.msg.date,
-			Entities: mine.msg.entities,
+			Entities: mine.msg.styles(),
 		}, nil
 	}
 	return s.world.updates(mine, true), nil
