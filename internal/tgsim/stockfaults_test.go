@@ -25,7 +25,7 @@ const (
 	stormSends  = 600
 	stormCuts   = 20
 	stormRotate = 100 // frames
-	stormDeaf   = 300 * time.Millisecond
+	stormDeaf   = 2 * time.Second
 	stormRetry  = 50 * time.Millisecond
 )
 

@@ -133,7 +133,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return h.finish(ctx, j, res)
 	}
 
-	answer, err := h.run(ctx, j)
+	answer, err := h.runThrough(ctx, j)
 	if err != nil {
 		failure, retry := h.judge(ctx, j, err)
 		if retry != nil {
@@ -153,6 +153,30 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
+
+// runThrough runs the job again at once while connections come and go: snoozed,
+// it would let the account's next jobs pass. Every kind there is may be repeated:
+// see judge.
+func (h *Handlers) runThrough(ctx context.Context, j *job) (answer any, err error) {
+	for range maxReconnects {
+		answer, err = h.run(ctx, j)
+		var connect *pool.ConnectError
+		switch {
+		case errors.Is(err, pool.ErrAnswerLost):
+		case errors.As(err, &connect) && connect.RetryAfter < time.Second:
+		default:
+			return answer, err
+		}
+		if ctx.Err() != nil || !j.lease.Valid() {
+			break
+		}
+		h.Log.Debug("job runs again", "job_id", j.id, "account", j.lease.Account, "error", err)
+	}
+	return answer, err
+}
+
+// maxReconnects bounds runs in one go; the pool waits longer before each connect.
+const maxReconnects = 5
 
 // run does the work of one kind. A panic is a defect of ours: it fails the job
 // after its attempts, and not the worker.
