@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -497,4 +498,42 @@ func TestDev(t *testing.T) {
 		t.Errorf("accounts list found %s: %v; want %v", out, err, devNames)
 	}
 	dev.term(t)
+}
+
+// TestSimSibling is a simulator of two data centres, and an account at home in
+// the second.
+func TestSimSibling(t *testing.T) {
+	t.Parallel()
+	key, control, other := filepath.Join(t.TempDir(), "sim.pem"), freeAddr(t), freeAddr(t)
+	start(t, nil, "sim", "--log-level", "warn", "--key", key, "--listen", "127.0.0.1:0", "--control", control, "--sibling", "4="+other)
+	f := &fleet{control: "http://" + control}
+	simtest.Until(t, "the control answers", func() bool {
+		res, err := http.Get(f.control + "/stats")
+		if err == nil {
+			res.Body.Close()
+		}
+		return err == nil
+	})
+	defer http.DefaultClient.CloseIdleConnections()
+	var made struct {
+		Session struct{ Data struct{ DC int } }
+	}
+	f.call(t, http.MethodPost, "/accounts", `{"first_name":"Ann","username":"ann","dc":4}`, &made)
+	if made.Session.Data.DC != 4 {
+		t.Errorf("the session is of data centre %d, want 4", made.Session.Data.DC)
+	}
+	res, err := http.Post(f.control+"/accounts", "application/json", strings.NewReader(`{"first_name":"Bob","dc":5}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("an account in a data centre that is not there: %s", res.Status)
+	}
+	conn, err := net.Dial("tcp", other)
+	if err != nil {
+		t.Errorf("data centre 4 does not listen: %v", err)
+	} else {
+		conn.Close()
+	}
 }

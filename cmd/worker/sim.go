@@ -22,6 +22,7 @@ func simCommand(env *cli.Env) *cobra.Command {
 		listen, keyFile, control string
 		rtt                      time.Duration
 		people                   int
+		siblings                 []string
 	)
 	cmd := &cobra.Command{
 		Use:   "sim --listen HOST:PORT --key FILE",
@@ -42,6 +43,10 @@ With --control it answers over HTTP: GET /record is what it was asked, POST
 			if people < 0 || rtt < 0 {
 				return cli.Usage("--accounts and --rtt cannot be negative")
 			}
+			others, err := parseDCs(siblings)
+			if err != nil {
+				return cli.Usage("--sibling: %w", err)
+			}
 			sim, err := tgsim.Listen(tgsim.Config{Listen: listen, Key: key, RTT: rtt, Log: env.Log})
 			if err != nil {
 				return err
@@ -53,6 +58,13 @@ With --control it answers over HTTP: GET /record is what it was asked, POST
 				}
 			}
 			g, ctx := errgroup.WithContext(cmd.Context())
+			for id, addr := range others {
+				sib, err := sim.Sibling(tgsim.Config{Listen: addr, DC: id, RTT: rtt, Log: env.Log})
+				if err != nil {
+					return err
+				}
+				g.Go(func() error { return sib.Run(ctx) })
+			}
 			started := map[string]any{"listen": sim.Addr(), "dc": sim.DC(), "public_key": keyFile + ".pub"}
 			if control != "" {
 				ln, err := listenHTTP("control", control)
@@ -78,6 +90,7 @@ With --control it answers over HTTP: GET /record is what it was asked, POST
 	fs.StringVar(&control, "control", "", "`address` of the record and the faults, over HTTP (default: none)")
 	fs.DurationVar(&rtt, "rtt", 0, "round-trip time added to every answer")
 	fs.IntVar(&people, "accounts", 0, "users to begin with: user1, user2, …")
+	fs.StringArrayVar(&siblings, "sibling", nil, "`4=HOST:PORT` is data center 4 of the same world; may be repeated")
 	_ = cmd.MarkFlagRequired("key")
 	return cmd
 }

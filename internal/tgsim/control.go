@@ -158,17 +158,24 @@ func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	u, token, status, err := s.addAccount(req)
+	home := s
+	if req.DC != 0 {
+		if home = s.world.server(req.DC); home == nil {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("there is no data centre %d", req.DC))
+			return
+		}
+	}
+	u, token, status, err := home.addAccount(req)
 	if err != nil {
 		refuse(w, status, err)
 		return
 	}
-	sess, err := s.NewSession(u.ID)
+	sess, err := home.NewSession(u.ID)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err)
 		return
 	}
-	file, err := s.SessionJSON(sess)
+	file, err := home.SessionJSON(sess)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err)
 		return

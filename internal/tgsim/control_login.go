@@ -14,6 +14,7 @@ type accountRequest struct {
 	Password string `json:"password"` // 2FA
 	Hint     string `json:"hint"`     // of the password
 	BotToken string `json:"bot_token"`
+	DC       int    `json:"dc"` // home; default: the server that is asked
 }
 
 // addAccount adds a user with its password or token; a request that cannot be
