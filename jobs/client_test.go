@@ -15,17 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-func TestMain(m *testing.M) {
-	// go-redis looks for a lost server once a second, after Close too.
-	testenv.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
-}
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 const patience = 20 * time.Second
 

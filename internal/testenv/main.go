@@ -14,8 +14,12 @@ import (
 // servers that they share, and then fails the run if a goroutine was left behind.
 // It does not return.
 func Main(m *testing.M, opts ...goleak.Option) {
-	goleak.VerifyTestMain(suite{m}, opts...)
+	goleak.VerifyTestMain(suite{m}, append(opts, redialling)...)
 }
+
+// redialling is go-redis after a server could not be dialled: it tries again in
+// the background, and notices up to a second later that its client was closed.
+var redialling = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 
 // suite runs the tests, and stops the servers before goroutines are counted.
 type suite struct{ m *testing.M }

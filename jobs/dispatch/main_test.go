@@ -15,7 +15,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
@@ -23,10 +22,7 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs/dispatch"
 )
 
-func TestMain(m *testing.M) {
-	// go-redis looks for a lost server once a second, after Close too.
-	testenv.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
-}
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // patience is how long a test waits for what should come at once.
 const patience = 20 * time.Second
