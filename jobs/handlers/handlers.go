@@ -160,14 +160,7 @@ func text(s string) string {
 func (h *Handlers) runThrough(ctx context.Context, j *job) (answer any, err error) {
 	for range maxReconnects {
 		answer, err = h.run(ctx, j)
-		var connect *pool.ConnectError
-		switch {
-		case errors.Is(err, pool.ErrAnswerLost):
-		case errors.As(err, &connect) && connect.RetryAfter < time.Second:
-		default:
-			return answer, err
-		}
-		if ctx.Err() != nil || !j.lease.Valid() {
+		if !disconnected(err) || ctx.Err() != nil || !j.lease.Valid() {
 			break
 		}
 		h.Log.Debug("job runs again", "job_id", j.id, "account", j.lease.Account, "error", err)

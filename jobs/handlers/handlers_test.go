@@ -314,6 +314,9 @@ func TestSessionRevoked(t *testing.T) {
 		res, err := f.client.Get(t.Context(), id)
 		return err == nil && res.State == jobs.Waiting
 	})
+	if n := f.Sim.Stats().Connections; n != 1 {
+		t.Errorf("a revoked session was tried on %d connections, want one", n)
+	}
 	if res := f.outcome(t, f.enqueue(t, "bob", jobs.Send{To: "me", Text: "hi"})); res.State != jobs.Succeeded {
 		t.Errorf("another account's job: %+v", res)
 	}

@@ -78,6 +78,17 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	return h.again(j, err, failed(0, "internal", err.Error()))
 }
 
+// disconnected tells an error that is the connection's alone, and soon over: the
+// account is good, and a repeat is harmless. It is judge's view of such errors,
+// before judge is asked.
+func disconnected(err error) bool {
+	if errors.Is(err, accounts.ErrNeedsLogin) || errors.Is(err, accounts.ErrBanned) {
+		return false // no other connection would do better
+	}
+	var connect *pool.ConnectError
+	return errors.Is(err, pool.ErrAnswerLost) || errors.As(err, &connect) && connect.RetryAfter < time.Second
+}
+
 // again is another attempt, or the end after the last one.
 func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
 	if j.attempt >= h.cfg.MaxAttempts {
