@@ -198,7 +198,7 @@ func (l *Leases) renew(ctx context.Context, worker string, until *deadline) erro
 }
 
 // reconcile begins to hand back accounts that were parked, and claims free ones.
-func (l *Leases) reconcile(ctx context.Context, worker string, until *deadline, leaving *sync.WaitGroup) (err error) {
+func (l *Leases) reconcile(ctx context.Context, worker string, until *deadline, leaving *sync.WaitGroup) error {
 	ctx, cancel := context.WithDeadline(ctx, until.time())
 	defer cancel()
 	if l.unsure.Swap(false) {

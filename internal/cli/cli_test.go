@@ -15,13 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
-	"go.uber.org/goleak"
+
+	"github.com/tgswitchboard/switchboard/internal/testenv"
 )
 
-func TestMain(m *testing.M) {
-	// go-redis dials again in the background, up to a second after its client was closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
-}
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // values are what the program under test was configured with.
 type values struct {

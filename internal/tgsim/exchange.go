@@ -94,5 +94,3 @@ func (e *exchangeConn) Recv(ctx context.Context, b *bin.Buffer) error {
 		}
 	}
 }
-
-func (e *exchangeConn) Close() error { return nil }
