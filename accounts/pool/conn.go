@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/gotd/td/bin"
-	"github.com/gotd/td/mtproto"
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/batching"
 )
 
 // Conn is one account's connection. It implements tg.Invoker.
@@ -36,18 +36,20 @@ type Conn struct {
 type link struct {
 	cancel context.CancelFunc
 	before *link // whose place it takes; nil, or on its way down
-	conn   *mtproto.Conn
+	conn   *batching.Conn
 	ready  chan struct{} // closed once calls may go out, or err is set
 	down   chan struct{} // closed when it is over
 	err    error         // why it did not become ready
-
-	broken atomic.Pointer[error] // what the socket said; nothing goes out any more
 }
 
-// fault is what broke the socket, nil while it works.
+// fault is why nothing goes out any more, nil while the link works or is made.
 func (l *link) fault() error {
-	if err := l.broken.Load(); err != nil {
-		return *err
+	select {
+	case <-l.ready:
+		if l.conn != nil {
+			return keyForgotten(l.conn.Err())
+		}
+	default:
 	}
 	return nil
 }
@@ -68,39 +70,6 @@ func (c *Conn) Account() accounts.Account {
 	a := c.account
 	a.UserID = c.userID.Load()
 	return a
-}
-
-// Invoke calls a method once. See Error kinds in errors.go for what a failure
-// means.
-func (c *Conn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) error {
-	method := methodName(in)
-	// An encode error inside gotd would burn a sequence number.
-	var request raw
-	if err := in.Encode(&request.Buffer); err != nil {
-		return fmt.Errorf("encode %s: %w", method, err)
-	}
-	if err := c.allowed(method); err != nil {
-		return err
-	}
-	l, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	// Connecting took time; the lease counts at the moment of the call.
-	if !c.lease.Valid() {
-		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
-	}
-	cctx, cancel := context.WithTimeout(ctx, c.pool.cfg.CallTimeout)
-	defer cancel()
-	var answer raw
-	if err := l.conn.Invoke(cctx, &request, &answer); err != nil {
-		return c.failed(ctx, l, method, err)
-	}
-	if err := out.Decode(&answer.Buffer); err != nil {
-		return fmt.Errorf("%s: %w: %v", method, ErrBadAnswer, err)
-	}
-	return nil
 }
 
 // allowed checks what forbids a call without asking Telegram.
@@ -169,7 +138,7 @@ func (c *Conn) connected() bool {
 	}
 	select {
 	case <-l.ready:
-		return l.err == nil
+		return l.err == nil && l.fault() == nil
 	default:
 		return false
 	}
@@ -192,15 +161,6 @@ func (c *Conn) close() {
 		<-l.down
 	}
 }
-
-// raw carries bytes past gotd: a request encoded beforehand, an answer that the
-// caller decodes. A decode error inside gotd would drop the rest of the server's
-// container.
-type raw struct{ bin.Buffer }
-
-func (r *raw) Encode(b *bin.Buffer) error { b.Put(r.Buf); return nil }
-
-func (r *raw) Decode(b *bin.Buffer) error { r.Buf = b.Buf; return nil } // gotd does not use it again
 
 // methodName is the TL name of a request.
 func methodName(in bin.Encoder) string {

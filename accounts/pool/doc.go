@@ -7,11 +7,11 @@
 // caller has to know: did Telegram answer, could it have acted, is the account
 // still good.
 //
-// It runs on gotd's mtproto.Conn rather than telegram.Client, which offers no
-// way to pack calls into containers, and it never lets a stored auth key be
-// traded for a new one: a key that Telegram has forgotten is an account that
-// needs login.
+// Calls of an account that are made at the same time leave in one container: it
+// runs on package batching. InvokeAll makes many calls together, ordered or not;
+// InTurn orders calls of different goroutines. A stored auth key is never traded
+// for a new one: a key that Telegram has forgotten is an account that needs login.
 //
-// The package does not repeat calls, and it does not sleep through a flood wait:
-// only the caller knows whether a call may be repeated.
+// The package does not repeat calls that Telegram may have run, and it does not
+// sleep through a flood wait: only the caller knows whether a call may be repeated.
 package pool

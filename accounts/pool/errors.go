@@ -9,12 +9,20 @@ import (
 	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/batching"
 )
 
 // What a failed call means. An error of Telegram's own is a *tgerr.Error in the
 // chain: the call was answered and did nothing. Beside it, and beside
 // accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin and ErrBanned, there are:
 var (
+	// ErrNotSent: the call did not reach Telegram, or was refused by a rule of
+	// MTProto. It did nothing, and another try may do better.
+	ErrNotSent = errors.New("the call did not reach Telegram")
+	// ErrNotRun: a call before it in the same order failed, so it was not run.
+	ErrNotRun = errors.New("not run: a call before it failed")
+	// ErrNotEncodable: the call has no form in TL, or is too large.
+	ErrNotEncodable = errors.New("the call cannot be encoded")
 	// ErrAnswerLost: the call may have left, and its answer did not come.
 	// Telegram may have acted. Repeat it only if a repeat is harmless.
 	ErrAnswerLost = errors.New("the answer was lost")
@@ -50,6 +58,9 @@ func (c *Conn) failed(ctx context.Context, l *link, method string, err error) er
 	if wait, ok := tgerr.AsFloodWait(err); ok {
 		return c.flooded(ctx, method, wait, err)
 	}
+	if errors.Is(err, batching.ErrNotRun) {
+		return fmt.Errorf("%s: %w: %v", method, ErrNotRun, err)
+	}
 	if _, ok := tgerr.As(err); ok {
 		return c.judged(ctx, fmt.Errorf("%s: %w", method, err))
 	}
@@ -57,12 +68,10 @@ func (c *Conn) failed(ctx context.Context, l *link, method string, err error) er
 	if errors.Is(fault, errKeyForgotten) {
 		return c.judged(ctx, fmt.Errorf("%s: %w", method, fault))
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause // the caller's own end, not gotd's
-	} else if fault != nil {
-		err = fault
+	if errors.Is(err, batching.ErrLost) {
+		return fmt.Errorf("%s: %w: %w", method, ErrAnswerLost, err)
 	}
-	return fmt.Errorf("%s: %w: %w", method, ErrAnswerLost, err)
+	return fmt.Errorf("%s: %w: %w", method, ErrNotSent, err)
 }
 
 // connectFailed does the same for a link that never served.
@@ -105,13 +114,20 @@ func (c *Conn) judged(ctx context.Context, err error) error {
 func (c *Conn) flooded(ctx context.Context, method string, wait time.Duration, err error) error {
 	wait = min(max(wait, time.Second), 14*24*time.Hour)
 	until := time.Now().Add(wait)
+	flood := &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: err}
 	c.mu.Lock()
-	c.blocked[method] = until
+	known := c.blocked[method].Sub(until) > -time.Second
+	if !known {
+		c.blocked[method] = until
+	}
 	c.mu.Unlock()
+	if known {
+		return flood // calls that left together were refused together
+	}
 	fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if ferr := c.pool.floods.SaveFlood(fctx, accounts.Flood{Account: c.account.ID, Method: method, Until: until}); ferr != nil {
 		c.pool.log.Error("flood wait not stored; a successor would not know of it", "account", c.account.ID, "method", method, "error", ferr)
 	}
-	return &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: err}
+	return flood
 }

@@ -10,11 +10,10 @@ import (
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/crypto"
-	"github.com/gotd/td/mt"
-	"github.com/gotd/td/mtproto"
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/batching"
 )
 
 // run is the life of one link: wait for the backoff, connect, serve until the
@@ -99,53 +98,47 @@ func (c *Conn) serve(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	dial, err := c.pool.dialer(c.account, session, l)
+	dial, err := c.pool.dialer(c.account, session)
 	if err != nil {
 		return err
 	}
-	l.conn = mtproto.New(dial, c.options(session))
+	socket, err := dial(ctx)
+	if err != nil {
+		return cmp.Or(limited(ctx), err)
+	}
+	l.conn, err = batching.New(socket, crypto.Key(session.Key.Bytes()).WithID(), session.Salt, batching.Config{
+		CallTimeout: c.pool.cfg.CallTimeout,
+		OnUpdate:    c.onUpdate,
+		Log:         c.pool.log.With("account", c.account.ID),
+	})
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
 	err = l.conn.Run(ctx, func(ctx context.Context) error {
-		if err := c.open(ctx, l); err != nil {
+		if err := c.begin(ctx, l); err != nil {
 			return err
 		}
 		if !limit.Stop() {
 			return context.Cause(ctx)
 		}
-		return c.untilIdle(ctx)
+		close(l.ready)
+		c.saveSalt(ctx, l, session)
+		return c.untilIdle(ctx, l)
 	})
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	return cmp.Or(limited(ctx), keyForgotten(err))
+}
+
+// limited is why the time to connect was over, nil if it was not.
+func limited(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	if fault := l.fault(); fault != nil && !errors.Is(err, errIdle) {
-		return fault // gotd's own error only says that it closed
-	}
-	return err
+	return nil
 }
 
-func (c *Conn) options(s accounts.Session) mtproto.Options {
-	return mtproto.Options{
-		DC:         s.DC,
-		PublicKeys: c.pool.cfg.PublicKeys,
-		Key:        crypto.Key(s.Key.Bytes()).WithID(),
-		Salt:       s.Salt,
-		Handler:    handler{conn: c, session: s},
-		// gotd sends a request again, under the same id, until it is acknowledged.
-		// Telegram may be slow to acknowledge; that is no reason to give up.
-		RetryInterval: 10 * time.Second,
-		PingInterval:  30 * time.Second,
-		MaxRetries:    int(c.pool.cfg.CallTimeout/(10*time.Second)) + 1,
-		RequestTimeout: func(id uint32) time.Duration {
-			if id == mt.RPCDropAnswerRequestTypeID {
-				return time.Second // a cancelled call waits for it
-			}
-			return 15 * time.Second
-		},
-	}
-}
-
-// open makes the first call of the session, which tells Telegram what client
-// this is, and lets calls through.
-func (c *Conn) open(ctx context.Context, l *link) error {
+// begin makes the first call of the session, which tells Telegram what client
+// this is.
+func (c *Conn) begin(ctx context.Context, l *link) error {
 	device := c.account.Device
 	defaults := c.pool.cfg.Device
 	var config tg.Config
@@ -169,7 +162,6 @@ func (c *Conn) open(ctx context.Context, l *link) error {
 	c.mu.Lock()
 	c.usedAt = time.Now()
 	c.mu.Unlock()
-	close(l.ready)
 	c.pool.log.Debug("connected", "account", c.account.ID, "dc", c.account.DC)
 	return nil
 }
@@ -190,8 +182,22 @@ func (c *Conn) learnSelf(ctx context.Context, l *link) error {
 	return errors.New("users.getUsers: the answer does not hold the account itself")
 }
 
+// saveSalt stores the salt with which the next connection can begin.
+func (c *Conn) saveSalt(ctx context.Context, l *link, s accounts.Session) {
+	salt := l.conn.Salt()
+	if salt == s.Salt || !c.lease.Valid() {
+		return
+	}
+	s.Salt = salt
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := c.pool.registry.SaveSession(ctx, c.lease, s); err != nil {
+		c.pool.log.Warn("server salt not stored; the next connection asks for it", "account", c.account.ID, "error", err)
+	}
+}
+
 // untilIdle returns errIdle when nobody has called for a while.
-func (c *Conn) untilIdle(ctx context.Context) error {
+func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 	t := time.NewTimer(c.pool.cfg.IdleAfter)
 	defer t.Stop()
 	for {
@@ -204,7 +210,9 @@ func (c *Conn) untilIdle(ctx context.Context) error {
 		left := c.pool.cfg.IdleAfter - time.Since(c.usedAt)
 		busy := c.inFlight > 0
 		if left <= 0 && !busy {
-			c.link = nil // the next call makes a new link
+			if c.link == l {
+				c.link = nil // the next call makes a new link
+			}
 			c.mu.Unlock()
 			return errIdle
 		}
@@ -213,37 +221,12 @@ func (c *Conn) untilIdle(ctx context.Context) error {
 	}
 }
 
-// handler receives what Telegram sends unasked.
-type handler struct {
-	conn    *Conn
-	session accounts.Session
-}
-
-// OnMessage decodes updates. It returns no error: gotd would drop the rest of
-// the server's container.
-func (h handler) OnMessage(b *bin.Buffer) error {
-	us, err := tg.DecodeUpdates(b)
+// onUpdate takes what Telegram sends unasked.
+func (c *Conn) onUpdate(body []byte) {
+	us, err := tg.DecodeUpdates(&bin.Buffer{Buf: body})
 	if err != nil {
-		h.conn.pool.log.Debug("unknown message from Telegram", "account", h.conn.account.ID, "error", err)
-		return nil
+		c.pool.log.Debug("unknown message from Telegram", "account", c.account.ID, "error", err)
+		return
 	}
-	h.conn.pool.cfg.OnUpdates(h.conn.account.ID, us)
-	return nil
-}
-
-// OnSession stores the salt with which the next connection can begin. The key
-// stays: see guard.
-func (h handler) OnSession(s mtproto.Session) error {
-	c := h.conn
-	if s.Salt == h.session.Salt || !c.lease.Valid() {
-		return nil
-	}
-	saved := h.session
-	saved.Salt = s.Salt
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := c.pool.registry.SaveSession(ctx, c.lease, saved); err != nil {
-		c.pool.log.Warn("server salt not stored; the next connection asks for it", "account", c.account.ID, "error", err)
-	}
-	return nil
+	c.pool.cfg.OnUpdates(c.account.ID, us)
 }

@@ -61,7 +61,7 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failed(0, unknown.Code, unknown.Message), nil
 
 	// The random_id makes a repeated send harmless, and a resolve always is.
-	case errors.Is(err, pool.ErrAnswerLost):
+	case errors.Is(err, pool.ErrAnswerLost), errors.Is(err, pool.ErrNotSent):
 		return failure{}, snooze(0, err)
 	case errors.Is(err, pool.ErrBadAnswer):
 		return failure{jobs.Unknown, &jobs.Error{Name: "bad_answer", Message: fmt.Sprintf("Telegram answered, but not in a form that this version reads, so whether the job was done is not known: %v", err)}}, nil
@@ -86,7 +86,7 @@ func disconnected(err error) bool {
 		return false // no other connection would do better
 	}
 	var connect *pool.ConnectError
-	return errors.Is(err, pool.ErrAnswerLost) || errors.As(err, &connect) && connect.RetryAfter < time.Second
+	return errors.Is(err, pool.ErrAnswerLost) || errors.Is(err, pool.ErrNotSent) || errors.As(err, &connect) && connect.RetryAfter < time.Second
 }
 
 // again is another attempt, or the end after the last one.

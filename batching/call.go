@@ -1,0 +1,146 @@
+package batching
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gotd/td/bin"
+	"github.com/gotd/td/proto"
+)
+
+// How a call ended that Telegram did not answer.
+var (
+	// ErrNotSent: the call did not reach Telegram. A repeat is harmless.
+	ErrNotSent = errors.New("the call did not leave")
+	// ErrNotRun: the call it comes after did not succeed, so it was not run.
+	ErrNotRun = errors.New("not run: the call before it failed")
+	// ErrLost: the call left, and its answer did not come. Telegram may have acted.
+	ErrLost = errors.New("the answer was lost")
+	// ErrTooLarge: no frame can hold the call.
+	ErrTooLarge = errors.New("the call is too large")
+)
+
+// BadMessageError: Telegram refused the message of the call by a rule of MTProto,
+// and did not run it.
+type BadMessageError struct{ Code int }
+
+func (e *BadMessageError) Error() string {
+	return fmt.Sprintf("the message was refused: bad_msg_notification %d", e.Code)
+}
+
+// maxBody is the largest message, less what may be put around it. Source:
+// core.telegram.org/mtproto/description, which allows 2^20 bytes and some.
+const maxBody = 1<<20 - 1<<10
+
+// Call is one call to Telegram. It can be sent once.
+type Call struct {
+	msg   message
+	after *Call
+	conn  *Conn // set by Send
+
+	done chan struct{}
+
+	// Guarded by Conn.mu until done is closed, which is soon after ended is set;
+	// they do not change then.
+	deadline time.Time
+	ended    bool
+	result   []byte
+	packed   bool // result is gzip_packed
+	err      error
+}
+
+// NewCall returns a call with the request's bytes in TL, which it keeps.
+func NewCall(body []byte) (*Call, error) {
+	c := &Call{done: make(chan struct{})}
+	c.msg = message{content: true, body: squeeze(body), heavy: typeOf(body) == getFileID, call: c}
+	if len(c.msg.body) > maxBody {
+		return nil, fmt.Errorf("%w: %d bytes; a message has at most %d", ErrTooLarge, len(body), maxBody)
+	}
+	return c, nil
+}
+
+// After puts c behind another call: Telegram runs it once that one has succeeded.
+// The other has to be sent first, or together with c and before it, on the same
+// Conn. nil is nothing to wait for.
+func (c *Call) After(prev *Call) { c.after = prev }
+
+// Conn is where the call was sent, nil before that.
+func (c *Call) Conn() *Conn { return c.conn }
+
+// Done is closed once the call has ended.
+func (c *Call) Done() <-chan struct{} { return c.done }
+
+// Err is how the call ended; nil is a result. It is for after Done.
+func (c *Call) Err() error { return c.err }
+
+// Wait returns the answer. If ctx ends before, the call is given up: if it has
+// left, Telegram is asked not to answer, and the error is ErrLost.
+func (c *Call) Wait(ctx context.Context) ([]byte, error) {
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.conn.giveUp(c, context.Cause(ctx))
+		<-c.done
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	if !c.packed {
+		return c.result, nil
+	}
+	var z proto.GZIP
+	if err := z.Decode(&bin.Buffer{Buf: c.result}); err != nil {
+		return nil, fmt.Errorf("unpack the answer: %w", err)
+	}
+	return z.Data, nil
+}
+
+// failLocked ends the call with an error. The one who does so closes done, once he
+// holds no lock. It requires Conn.mu.
+func (c *Call) failLocked(err error) { c.ended, c.err = true, err }
+
+// Constructors that this package knows of the API. Source:
+// core.telegram.org/api/invoking and method/upload.getFile.
+const (
+	invokeAfterMsgID = 0xcb9f372d
+	getFileID        = 0xbe5335be
+)
+
+// message is one MTProto message of ours: a call, or one of the protocol's own.
+type message struct {
+	id      int64 // 0: not numbered yet
+	seq     int32
+	content bool // needs an acknowledgment: odd seqno
+	alone   bool // may not be in a container
+	heavy   bool // only one of them to a container
+	refused int  // times that the server did not take it
+	body    []byte
+	call    *Call  // nil: of the protocol
+	frame   *frame // that it went in last
+}
+
+// squeezeFrom is the size from which packing may pay.
+const squeezeFrom = 1024
+
+// squeeze returns the body, gzip_packed if that makes it smaller.
+func squeeze(body []byte) []byte {
+	if len(body) < squeezeFrom {
+		return body
+	}
+	var b bin.Buffer
+	if err := (proto.GZIP{Data: body}).Encode(&b); err != nil || b.Len() >= len(body) {
+		return body
+	}
+	return b.Buf
+}
+
+// typeOf is the constructor that a body begins with, 0 if it is too short.
+func typeOf(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(b)
+}
