@@ -104,12 +104,7 @@ func (in *incoming) badMessage(at int64, bad *mt.BadMsgNotification) error {
 		c.ids.correct(at)
 		return in.renumber(ms)
 	case codeIDUsed, codeContainer:
-		for _, m := range ms {
-			m.alone = true
-		}
-		if len(ms) > 1 {
-			return c.repeatLocked(ms)
-		}
+		return in.oneByOne(ms, bad.ErrorCode)
 	case codeTooOld:
 		in.fail(ms, fmt.Errorf("%w: the message was too old for the server to know whether it had come before", ErrLost))
 		return nil
@@ -119,6 +114,22 @@ func (in *incoming) badMessage(at int64, bad *mt.BadMsgNotification) error {
 	if bad.ErrorCode == codeSeqTooLow || bad.ErrorCode == codeSeqTooHigh {
 		return err // the numbers are out of step: only a new session helps
 	}
+	return nil
+}
+
+// oneByOne sends the members of a container that was refused by themselves. A
+// message that is refused although it is alone gets a new id, and at last an end.
+func (in *incoming) oneByOne(ms []*message, code int) error {
+	for _, m := range ms {
+		m.alone = true
+	}
+	switch {
+	case len(ms) > 1:
+		return in.c.repeatLocked(ms)
+	case len(ms) == 1 && ms[0].refused < maxRefused:
+		return in.renumber(ms)
+	}
+	in.fail(ms, &BadMessageError{Code: code})
 	return nil
 }
 
