@@ -37,7 +37,7 @@ func NewClient(rdb redis.UniversalClient) *Client {
 // does not close the Redis client.
 func (c *Client) Close() { c.waits.close() }
 
-// Payload is what a job does: Send or Resolve.
+// Payload is what a job does: Send, Resolve or Batch.
 type Payload interface{ fill(e *Envelope) }
 
 func (s Send) fill(e *Envelope)    { e.Send = &s }

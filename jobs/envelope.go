@@ -25,10 +25,11 @@ type Kind string
 const (
 	KindSend    Kind = "send"
 	KindResolve Kind = "resolve"
+	KindBatch   Kind = "batch"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{KindSend, KindResolve} }
+func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch} }
 
 // Limits of an envelope.
 const (
@@ -50,6 +51,7 @@ type Envelope struct {
 
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
+	Batch   *Batch   `json:"batch,omitempty"`
 }
 
 // Send sends one text message.
@@ -76,11 +78,12 @@ type Resolve struct {
 
 // Kind returns the kind of the job, "" if none or several are set.
 func (e *Envelope) Kind() Kind {
+	one := BatchCall{Send: e.Send, Resolve: e.Resolve}
 	switch {
-	case e.Send != nil && e.Resolve == nil:
-		return KindSend
-	case e.Resolve != nil && e.Send == nil:
-		return KindResolve
+	case e.Batch == nil:
+		return one.Kind()
+	case one == BatchCall{}:
+		return KindBatch
 	}
 	return ""
 }
@@ -122,6 +125,8 @@ func (e *Envelope) Validate() error {
 		return e.Send.validate(e.Account)
 	case KindResolve:
 		return validatePeer("resolve.peer", e.Resolve.Peer, e.Account)
+	case KindBatch:
+		return e.Batch.validate(e.Account)
 	}
 	return invalid("", "a job has exactly one of %s", kindNames())
 }
@@ -190,7 +195,10 @@ func Decode(kind Kind, payload []byte) (*Envelope, error) {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
 	var e Envelope
-	if err := d.Decode(&e); err != nil {
+	var field *FieldError
+	if err := d.Decode(&e); errors.As(err, &field) {
+		return nil, field
+	} else if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUndecodable, err)
 	}
 	if d.More() {
