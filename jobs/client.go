@@ -252,7 +252,12 @@ func samePayload(a, b []byte) bool {
 
 // outcome reads what a worker published; ErrNotFound if nothing is kept.
 func (c *Client) outcome(ctx context.Context, id string) (Result, error) {
-	b, err := c.rdb.Get(ctx, ResultKey(id)).Bytes()
+	return c.stored(ctx, id, ResultKey(id))
+}
+
+// stored reads an outcome from one of the job's keys.
+func (c *Client) stored(ctx context.Context, id, key string) (Result, error) {
+	b, err := c.rdb.Get(ctx, key).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return Result{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
 	}

@@ -331,29 +331,59 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// TestPublish is an outcome that everybody is told, one that Redis keeps for those
+// who want it whole, and one that only the ledger keeps.
 func TestPublish(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	ctx := context.Background()
-	big, err := json.Marshal(strings.Repeat("x", jobs.MaxResult))
-	if err != nil {
-		t.Fatal(err)
-	}
-	small := jobs.Result{ID: "small", Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded, Result: json.RawMessage(`{"message_id":1}`)}
-	large := jobs.Result{ID: "large", Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded, Result: big}
-	for _, r := range []jobs.Result{small, large} {
-		if err := jobs.Publish(ctx, b.rdb, r); err != nil {
-			t.Fatalf("Publish: %v", err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	text := func(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("x", n) + `"`) }
+	for id, result := range map[string]json.RawMessage{
+		"small": json.RawMessage(`{"message_id":1}`),
+		"large": text(jobs.MaxResult),
+		"huge":  text(jobs.MaxLargeResult),
+	} {
+		told := b.rdb.Subscribe(ctx, jobs.ResultChannel(id))
+		defer told.Close()
+		if _, err := told.Receive(ctx); err != nil {
+			t.Fatal(err)
 		}
-		if ttl := b.rdb.TTL(ctx, jobs.ResultKey(r.ID)).Val(); ttl <= 0 || ttl > jobs.ResultTTL {
-			t.Errorf("kept for %v", ttl)
+		waited := make(chan jobs.Result, 1)
+		go func() {
+			r, err := b.client.Wait(ctx, id)
+			if err != nil {
+				t.Errorf("Wait(%s): %v", id, err)
+			}
+			waited <- r
+		}()
+		b.until("it is waited for", func() bool { return b.rdb.PubSubNumSub(ctx, jobs.ResultChannel(id)).Val()[jobs.ResultChannel(id)] == 2 })
+
+		want := jobs.Result{ID: id, Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded, Result: result}
+		if err := jobs.Publish(ctx, b.rdb, want); err != nil {
+			t.Fatalf("Publish(%s): %v", id, err)
 		}
-	}
-	large.Result, large.ResultOmitted = nil, true
-	for _, want := range []jobs.Result{small, large} {
-		got, err := b.client.Get(ctx, want.ID)
+		if msg, err := told.ReceiveMessage(ctx); err != nil || len(msg.Payload) > jobs.MaxResult {
+			t.Errorf("%s: told %d bytes, %v", id, len(msg.Payload), err)
+		}
+		keys := []string{jobs.ResultKey(id)}
+		if id == "large" {
+			keys = append(keys, jobs.LargeResultKey(id))
+		}
+		for _, key := range keys {
+			if ttl := b.rdb.TTL(ctx, key).Val(); ttl <= 0 || ttl > jobs.ResultTTL {
+				t.Errorf("%s is kept for %v", key, ttl)
+			}
+		}
+		if id == "huge" {
+			want.Result, want.ResultOmitted = nil, true
+		}
+		if diff := cmp.Diff(want, <-waited); diff != "" {
+			t.Errorf("Wait(%s) (-want +got):\n%s", id, diff)
+		}
+		got, err := b.client.Get(ctx, id)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("Get: %v (-want +got):\n%s", err, diff)
+			t.Errorf("Get(%s): %v (-want +got):\n%s", id, err, diff)
 		}
 	}
 }

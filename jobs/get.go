@@ -16,6 +16,15 @@ const lookup = 500 // queues asked in one round trip
 // Get tells what is known of a job. Redis keeps outcomes for ResultTTL; after
 // that, and for ids it never had, the error is ErrNotFound.
 func (c *Client) Get(ctx context.Context, id string) (Result, error) {
+	r, err := c.get(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return c.whole(ctx, r)
+}
+
+// get is Get without the result of a large outcome.
+func (c *Client) get(ctx context.Context, id string) (Result, error) {
 	r, err := c.outcome(ctx, id)
 	if !errors.Is(err, ErrNotFound) {
 		return r, err

@@ -37,6 +37,9 @@ func CancelledKey(id accounts.ID) string { return "switchboard:{" + Queue(id) + 
 // ResultKey holds an outcome for ResultTTL.
 func ResultKey(job string) string { return "switchboard:result:{" + job + "}" }
 
+// LargeResultKey holds an outcome larger than MaxResult for ResultTTL.
+func LargeResultKey(job string) string { return ResultKey(job) + ":large" }
+
 // ResultChannel carries an outcome to those who wait.
 func ResultChannel(job string) string { return "switchboard:done:" + job }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,15 +13,25 @@ import (
 const (
 	// ResultTTL is how long Redis keeps an outcome.
 	ResultTTL = time.Hour
-	// MaxResult is how large a stored outcome may be, in bytes of JSON.
+	// MaxResult is how large an outcome may be that goes to everybody who waits, in
+	// bytes of JSON.
 	MaxResult = 64 << 10
+	// MaxLargeResult is how large an outcome may be that Redis keeps at all.
+	MaxLargeResult = 8 << 20
 )
 
-// Publish keeps an outcome for ResultTTL and tells those who wait. An outcome
-// larger than MaxResult goes without its Result, and says so.
+// Publish keeps an outcome for ResultTTL and tells those who wait. One larger than
+// MaxResult is kept beside: what is told says so, and lacks its Result. One larger
+// than MaxLargeResult is kept in that form alone.
 func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
 	b, err := json.Marshal(r)
 	if err == nil && len(b) > MaxResult {
+		if len(b) <= MaxLargeResult {
+			// First, so that who is told finds it.
+			if err := rdb.Set(ctx, LargeResultKey(r.ID), b, ResultTTL).Err(); err != nil {
+				return unavailable("publish outcome of job "+r.ID, err)
+			}
+		}
 		r.Result, r.Payload, r.ResultOmitted = nil, nil, true
 		b, err = json.Marshal(r)
 	}
@@ -34,4 +45,16 @@ func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
 		return unavailable("publish outcome of job "+r.ID, err)
 	}
 	return nil
+}
+
+// whole completes an outcome that was too large to be told, if Redis keeps it.
+func (c *Client) whole(ctx context.Context, r Result) (Result, error) {
+	if !r.ResultOmitted {
+		return r, nil
+	}
+	large, err := c.stored(ctx, r.ID, LargeResultKey(r.ID))
+	if errors.Is(err, ErrNotFound) {
+		return r, nil
+	}
+	return large, err
 }

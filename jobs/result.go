@@ -40,7 +40,8 @@ type Result struct {
 	Kind    Kind            `json:"kind"`
 	State   State           `json:"state"`
 	Result  json.RawMessage `json:"result,omitempty"`
-	// ResultOmitted says that the result was too large for Redis; the ledger has it.
+	// ResultOmitted says that the result was too large for Redis, see
+	// MaxLargeResult; the ledger has it.
 	ResultOmitted bool      `json:"result_omitted,omitempty"`
 	Error         *Error    `json:"error,omitempty"`
 	Attempts      int       `json:"attempts"`

@@ -20,6 +20,20 @@ import (
 // first where that matters. ErrUnavailable only if Redis cannot be reached at the
 // start.
 func (c *Client) Wait(ctx context.Context, id string) (Result, error) {
+	r, err := c.wait(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	for wait := link.MinPause; ; wait = min(2*wait, link.MaxPause) {
+		large, err := c.whole(ctx, r)
+		if !errors.Is(err, ErrUnavailable) || !link.Pause(ctx, wait) {
+			return large, err
+		}
+	}
+}
+
+// wait is Wait without the result of a large outcome.
+func (c *Client) wait(ctx context.Context, id string) (Result, error) {
 	r, err := c.outcome(ctx, id)
 	if !errors.Is(err, ErrNotFound) {
 		return r, err
