@@ -1,5 +1,5 @@
-// Package db keeps accounts, sealed sessions, leases, peers, outcomes and flood
-// waits in Postgres, or in one SQLite file for development. It implements the
+// Package db keeps accounts, sealed sessions, leases, peers, outcomes, what is done
+// of batches, and flood waits in Postgres, or in one SQLite file for development. It implements the
 // small interfaces of packages accounts, peers and jobs and returns their types;
 // nothing of gorm, goose or a driver leaves it, and nobody else imports them.
 //
@@ -13,7 +13,8 @@
 //   - The database's own clock decides about leases. A fencing token grows with
 //     every grant and never starts again. Two workers that claim at the same time
 //     never get the same account.
-//   - Sessions and outcomes are written only under the lease's token.
+//   - Sessions, outcomes and calls of batches are written only under the lease's
+//     token.
 //   - An error says what was attempted for whom. It matches ErrUnavailable if the
 //     database cannot be reached, and never contains a password.
 //   - Table sessions is touched by CreateAccount, Session and SaveSession alone, so

@@ -174,6 +174,8 @@ func TestRoleWithoutSessions(t *testing.T) {
 	use("outcome", err)
 	_, _, err = l.List(ctx, OutcomeFilter{})
 	use("list", err)
+	use("save calls", d.Progress().SaveCalls(ctx, lease, "j", map[int]jobs.CallResult{0: {State: jobs.Succeeded}}))
+	use("forget calls", d.Progress().ForgetCalls(ctx, "j"))
 	use("save peers", d.Peers().SavePeers(ctx, "alice", []peers.Peer{{Key: peers.Key{Kind: peers.User, ID: 1}, AccessHash: 2}}))
 	use("save flood", d.Floods().SaveFlood(ctx, accounts.Flood{Account: "alice", Method: "m", Until: time.Now()}))
 	use("register", ls.Register(ctx, "w2", 0))
