@@ -1,7 +1,8 @@
 // Package db keeps accounts, sealed sessions, leases, peers, outcomes, what is done
-// of batches, and flood waits in Postgres, or in one SQLite file for development. It implements the
-// small interfaces of packages accounts, peers and jobs and returns their types;
-// nothing of gorm, goose or a driver leaves it, and nobody else imports them.
+// of batches, and flood waits in Postgres, or in one SQLite file for development. It
+// implements the small interfaces of packages accounts, peers and jobs and returns
+// their types; nothing of gorm, goose or a driver leaves it, and nobody else imports
+// them.
 //
 //	d, err := db.Open(ctx, "postgres://worker@db.example/switchboard", db.Config{})
 //	err = d.CheckSchema(ctx) // a *SchemaError says what to run

@@ -38,6 +38,7 @@ type Deps struct {
 	Pool     *pool.Pool
 	Resolver *resolver.Resolver
 	Ledger   jobs.Ledger
+	Progress jobs.Progress
 	Redis    redis.UniversalClient // where outcomes are published
 	Worker   string                // name of this worker in outcomes
 	Log      *slog.Logger
@@ -74,7 +75,8 @@ type job struct {
 	kind     jobs.Kind
 	lease    accounts.Lease
 	envelope *jobs.Envelope
-	attempt  int // from 1
+	attempt  int       // from 1
+	progress *progress // of a batch
 }
 
 // ProcessTask runs the task of one job. It returns nil once the outcome is
@@ -106,7 +108,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	if done != nil {
-		return h.publish(ctx, *done)
+		return h.published(ctx, j, *done, done.Kind == jobs.KindBatch)
 	}
 	res := jobs.Result{
 		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
@@ -119,34 +121,55 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
+	envelope, invalid := jobs.Decode(j.kind, t.Payload())
+	if invalid == nil && envelope.Account != account {
+		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
+	}
+	if invalid == nil {
+		j.envelope = envelope
+		if err := h.resume(ctx, j); err != nil {
+			return err
+		}
+	}
 	if cancelled {
 		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
+		res.Result = j.progress.partly()
 		return h.finish(ctx, j, res)
 	}
-
-	if j.envelope, err = jobs.Decode(j.kind, t.Payload()); err == nil && j.envelope.Account != account {
-		err = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", j.envelope.Account, account)}
-	}
-	if err != nil {
-		res.State, res.Error = jobs.Failed, &jobs.Error{Name: "invalid_job", Message: err.Error()}
+	if invalid != nil {
+		res.State, res.Error = jobs.Failed, &jobs.Error{Name: "invalid_job", Message: invalid.Error()}
 		res.Payload = t.Payload()
 		return h.finish(ctx, j, res)
 	}
 
 	answer, err := h.runThrough(ctx, j)
-	if err != nil {
-		failure, retry := h.judge(ctx, j, err)
-		if retry != nil {
-			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", err)
-			return retry
-		}
-		res.State, res.Error = failure.state, failure.err
-	} else if res.Result, err = json.Marshal(answer); err != nil {
-		res.State, res.Error = jobs.Unknown, &jobs.Error{Name: "bad_answer", Message: fmt.Sprintf("the job was done, but its answer cannot be written as JSON: %v", err)}
-	} else {
-		res.State = jobs.Succeeded
+	end, retry := h.ending(ctx, j, answer, err)
+	if retry != nil {
+		h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", err)
+		return cmp.Or(h.keep(ctx, j), retry)
+	}
+	res.State, res.Result, res.Error = end.State, end.Result, end.Error
+	if b, ok := answer.(jobs.BatchResult); ok && res.State == jobs.Succeeded {
+		res.State, res.Error = b.Outcome()
+	} else if res.Result == nil {
+		res.Result = j.progress.partly()
 	}
 	return h.finish(ctx, j, res)
+}
+
+// ending is what became of a job, or of one call of a batch, unless it has to be
+// tried again.
+func (h *Handlers) ending(ctx context.Context, j *job, answer any, err error) (end jobs.CallResult, retry error) {
+	if err != nil {
+		failure, retry := h.judge(ctx, j, err)
+		return jobs.CallResult{State: failure.state, Error: failure.err}, retry
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return jobs.CallResult{State: jobs.Unknown, Error: &jobs.Error{Name: "bad_answer",
+			Message: fmt.Sprintf("the job was done, but its answer cannot be written as JSON: %v", err)}}, nil
+	}
+	return jobs.CallResult{State: jobs.Succeeded, Result: text}, nil
 }
 
 // text is s as a database can keep it: any producer may have chosen it.
@@ -189,7 +212,9 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 	case jobs.KindSend:
 		return h.send(ctx, j, conn.Account(), inv)
 	case jobs.KindResolve:
-		return h.resolve(ctx, j, conn.Account(), inv)
+		return h.resolve(ctx, conn.Account(), inv, j.envelope.Resolve)
+	case jobs.KindBatch:
+		return h.batch(ctx, j, conn, inv)
 	}
 	return nil, fmt.Errorf("kind %q has no handler", j.kind)
 }
@@ -199,6 +224,7 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	res.FinishedAt = time.Now()
 	ctx = context.WithoutCancel(ctx)
+	j.progress.settle()
 	stored, err := patiently(ctx, h, j, "record the outcome", func(ctx context.Context) (jobs.Result, error) {
 		return h.Ledger.Record(ctx, j.lease, res)
 	})
@@ -208,7 +234,7 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	if res.State != jobs.Succeeded {
 		h.Log.Info("job ended", "job_id", j.id, "account", j.lease.Account, "kind", j.kind, "state", res.State, "attempts", res.Attempts, "error", res.Error)
 	}
-	return h.publish(ctx, stored)
+	return h.published(ctx, j, stored, j.progress.inStore())
 }
 
 // patiently does what needs a server of ours, again and again while that does not
@@ -243,11 +269,10 @@ func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do 
 
 // publish tells those who wait. The ledger has the outcome already, so a failure
 // costs them time, not the outcome.
-func (h *Handlers) publish(ctx context.Context, res jobs.Result) error {
+func (h *Handlers) publish(ctx context.Context, res jobs.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Patience)
 	defer cancel()
 	if err := jobs.Publish(ctx, h.Redis, res); err != nil {
 		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
 	}
-	return nil
 }

@@ -63,7 +63,7 @@ func (f *fixture) work(t *testing.T, cfg handlers.Config, change func(*handlers.
 	d := dispatch.New(f.redis, "worker", dispatch.Config{}, f.Log)
 	deps := handlers.Deps{
 		Leases: f.leases, Cancels: d, Pool: f.Pool(t, pool.Config{}), Resolver: res,
-		Ledger: f.ledger, Redis: f.redis, Worker: "worker", Log: f.Log,
+		Ledger: f.ledger, Progress: f.DB.Progress(), Redis: f.redis, Worker: "worker", Log: f.Log,
 	}
 	if change != nil {
 		change(&deps)

@@ -60,6 +60,9 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	case errors.As(err, &unknown):
 		return failed(0, unknown.Code, unknown.Message), nil
 
+	case errors.Is(err, pool.ErrNotEncodable):
+		return failed(0, "not_encodable", fmt.Sprintf("nothing was sent: %v", err)), nil
+
 	// The random_id makes a repeated send harmless, and a resolve always is.
 	case errors.Is(err, pool.ErrAnswerLost), errors.Is(err, pool.ErrNotSent):
 		return failure{}, snooze(0, err)

@@ -11,12 +11,12 @@ import (
 	"github.com/tgswitchboard/switchboard/peers"
 )
 
-func (h *Handlers) resolve(ctx context.Context, j *job, a accounts.Account, inv tg.Invoker) (jobs.ResolveResult, error) {
-	ref, err := peers.Parse(j.envelope.Resolve.Peer)
+func (h *Handlers) resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, r *jobs.Resolve) (jobs.ResolveResult, error) {
+	ref, err := peers.Parse(r.Peer)
 	if err != nil {
 		return jobs.ResolveResult{}, &jobs.FieldError{Path: "resolve.peer", Message: err.Error()}
 	}
-	f, err := h.Resolver.Resolve(ctx, a, inv, ref, j.envelope.Resolve.Fresh)
+	f, err := h.Resolver.Resolve(ctx, a, inv, ref, r.Fresh)
 	if err != nil {
 		return jobs.ResolveResult{}, err
 	}

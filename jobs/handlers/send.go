@@ -22,24 +22,52 @@ import (
 )
 
 func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv tg.Invoker) (jobs.SendResult, error) {
-	send := j.envelope.Send
+	m, err := h.message(ctx, a, h.asking(a, inv), j.envelope.Send, randomID(j.id))
+	if err != nil {
+		return jobs.SendResult{}, err
+	}
+	updates, err := tg.NewClient(inv).MessagesSendMessage(ctx, m.req)
+	if err != nil {
+		return jobs.SendResult{}, err
+	}
+	return m.result(updates)
+}
+
+// find is how a peer is looked up.
+type find func(ctx context.Context, ref peers.Ref) (resolver.Found, error)
+
+// asking looks into memory and the store, and then asks Telegram.
+func (h *Handlers) asking(a accounts.Account, inv tg.Invoker) find {
+	return func(ctx context.Context, ref peers.Ref) (resolver.Found, error) {
+		return h.Resolver.Resolve(ctx, a, inv, ref, false)
+	}
+}
+
+// message is a send that is ready to leave.
+type message struct {
+	req  *tg.MessagesSendMessageRequest
+	peer string // as this account refers to it
+}
+
+// message makes the request of a send.
+func (h *Handlers) message(ctx context.Context, a accounts.Account, look find, send *jobs.Send, random int64) (message, error) {
 	to, err := peers.Parse(send.To)
 	if err != nil {
-		return jobs.SendResult{}, &jobs.FieldError{Path: "send.to", Message: err.Error()}
+		return message{}, &jobs.FieldError{Path: "send.to", Message: err.Error()}
 	}
-	found, err := h.Resolver.Resolve(ctx, a, inv, to, false)
+	found, err := look(ctx, to)
 	if err != nil {
-		return jobs.SendResult{}, err
+		return message{}, err
 	}
-	text, entities, err := h.styled(ctx, a, inv, send)
+	text, entities, err := styled(ctx, look, send)
 	if err != nil {
-		return jobs.SendResult{}, err
+		return message{}, err
 	}
 	req := &tg.MessagesSendMessageRequest{
 		Peer:     found.Input(),
 		Message:  text,
 		Silent:   send.Silent,
-		RandomID: randomID(j.id),
+		RandomID: random,
 	}
 	if len(entities) > 0 {
 		req.SetEntities(entities)
@@ -47,15 +75,16 @@ func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv tg.
 	if send.ReplyTo != 0 {
 		req.SetReplyTo(&tg.InputReplyToMessage{ReplyToMsgID: send.ReplyTo})
 	}
-	updates, err := tg.NewClient(inv).MessagesSendMessage(ctx, req)
+	return message{req: req, peer: found.Ref(a.ID).String()}, nil
+}
+
+// result reads Telegram's answer to the message.
+func (m message) result(updates tg.UpdatesClass) (jobs.SendResult, error) {
+	id, date, err := sent(updates, m.req.RandomID)
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
-	id, date, err := sent(updates, req.RandomID)
-	if err != nil {
-		return jobs.SendResult{}, err
-	}
-	return jobs.SendResult{MessageID: id, Date: int64(date), Peer: found.Ref(a.ID).String()}, nil
+	return jobs.SendResult{MessageID: id, Date: int64(date), Peer: m.peer}, nil
 }
 
 // randomID is the message's identity at Telegram, which drops a second message
@@ -67,13 +96,13 @@ func randomID(job string) int64 {
 }
 
 // styled takes markup off a text.
-func (h *Handlers) styled(ctx context.Context, a accounts.Account, inv tg.Invoker, send *jobs.Send) (string, []tg.MessageEntityClass, error) {
+func styled(ctx context.Context, look find, send *jobs.Send) (string, []tg.MessageEntityClass, error) {
 	if send.Markup == "" {
 		return send.Text, nil, nil
 	}
 	// A link to tg://user?id= mentions somebody.
 	mention := func(id int64) (tg.InputUserClass, error) {
-		found, err := h.Resolver.Resolve(ctx, a, inv, peers.UserRef(id), false)
+		found, err := look(ctx, peers.UserRef(id))
 		if err != nil {
 			return nil, err
 		}

@@ -184,13 +184,26 @@ func (r *Resolver) Resolve(ctx context.Context, a accounts.Account, inv tg.Invok
 		"peer %q is a %s, which this version does not resolve; give a username, an id or a reference", ref, ref.Form())}
 }
 
+// Known is Resolve without asking Telegram. The error matches peers.ErrUnknown if
+// Telegram might know more.
+func (r *Resolver) Known(ctx context.Context, a accounts.Account, ref peers.Ref) (Found, error) {
+	ref = ref.Peer()
+	if err := ref.UsableBy(a.ID); err != nil {
+		return Found{}, err
+	}
+	switch ref.Form() {
+	case peers.FormSelf:
+		return r.knownSelf(ctx, a)
+	case peers.FormUsername:
+		return r.knownUsername(ctx, a.ID, ref.Username())
+	}
+	return r.Resolve(ctx, a, nil, ref, false) // an id is asked about only for its entity
+}
+
 func (r *Resolver) self(ctx context.Context, a accounts.Account, inv tg.Invoker, fresh bool) (Found, error) {
-	if !fresh && a.UserID != 0 {
-		if f, err := r.lookup(ctx, a.ID, peers.Key{Kind: peers.User, ID: a.UserID}); err == nil {
-			f.Self = true
-			return f, nil
-		} else if !errors.Is(err, peers.ErrUnknown) {
-			return Found{}, err
+	if !fresh {
+		if f, err := r.knownSelf(ctx, a); !errors.Is(err, peers.ErrUnknown) {
+			return f, err
 		}
 	}
 	us, err := tg.NewClient(inv).UsersGetUsers(ctx, []tg.InputUserClass{&tg.InputUserSelf{}})
@@ -203,6 +216,18 @@ func (r *Resolver) self(ctx context.Context, a accounts.Account, inv tg.Invoker,
 		}
 	}
 	return Found{}, errors.New("resolve the account itself: Telegram's answer does not hold it")
+}
+
+func (r *Resolver) knownSelf(ctx context.Context, a accounts.Account) (Found, error) {
+	if a.UserID == 0 {
+		return Found{}, fmt.Errorf("look up the account itself: %w", peers.ErrUnknown)
+	}
+	f, err := r.lookup(ctx, a.ID, peers.Key{Kind: peers.User, ID: a.UserID})
+	if err != nil {
+		return Found{}, err
+	}
+	f.Self = true
+	return f, nil
 }
 
 // lookup asks memory and the store for a peer by id.

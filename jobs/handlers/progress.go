@@ -1,0 +1,181 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+const (
+	// saveEvery is how far the store may lag behind a batch that runs. Most batches
+	// are over before, and cost no write.
+	saveEvery = time.Second
+	// saveLimit is for one write of a batch that runs.
+	saveLimit = 10 * time.Second
+)
+
+// progress is what has become of a batch's calls. It belongs to the goroutine that
+// runs the job. A nil progress is of a job that is no batch.
+type progress struct {
+	batch *jobs.Batch
+	// results has state "" for calls that have none yet.
+	results []jobs.CallResult
+	// doubtful calls may have been run although they have no result.
+	doubtful map[int]bool
+
+	unsaved map[int]jobs.CallResult
+	stored  bool // the store has some
+	savedAt time.Time
+	saving  chan error // size 1; nil: no write is under way
+	written map[int]jobs.CallResult
+}
+
+// resume finds out what earlier runs of a batch have done.
+func (h *Handlers) resume(ctx context.Context, j *job) error {
+	if j.kind != jobs.KindBatch {
+		return nil
+	}
+	known, err := patiently(ctx, h, j, "read what is done of the batch", func(ctx context.Context) (map[int]jobs.CallResult, error) {
+		return h.Progress.Calls(ctx, j.id)
+	})
+	if err != nil {
+		return err
+	}
+	p := &progress{batch: j.envelope.Batch, doubtful: map[int]bool{}, unsaved: map[int]jobs.CallResult{},
+		stored: len(known) > 0, savedAt: time.Now()}
+	p.results = make([]jobs.CallResult, len(p.batch.Calls))
+	for i := range p.results {
+		r, ok := known[i]
+		if ok {
+			p.results[i] = r
+		}
+		p.doubtful[i] = !ok && p.stored
+	}
+	j.progress = p
+	return nil
+}
+
+// pending lists the calls without a result, at most so many.
+func (p *progress) pending(most int) (todo []int) {
+	for i, r := range p.results {
+		if r.State == "" && len(todo) < most {
+			todo = append(todo, i)
+		}
+	}
+	return todo
+}
+
+// ended notes a call's result.
+func (p *progress) ended(i int, r jobs.CallResult) {
+	r.Kind = p.batch.Calls[i].Kind()
+	p.results[i], p.unsaved[i] = r, r
+}
+
+// skip ends the batch if one of its calls has failed and it stops then. Calls of
+// an unordered batch that may have been run go on, to learn what became of them.
+func (p *progress) skip() {
+	result := p.result()
+	if !p.batch.Stops() || result.Count(jobs.Failed) == 0 {
+		return
+	}
+	for _, i := range p.pending(len(p.results)) {
+		if p.batch.Ordered || !p.doubtful[i] {
+			p.ended(i, jobs.CallResult{State: jobs.Skipped})
+		}
+	}
+}
+
+func (p *progress) result() jobs.BatchResult { return jobs.BatchResult{Calls: p.results} }
+
+// partly is the result of a batch that ends before all of its calls, nil if none
+// of them has a result. Of the others it claims nothing: a run that was cut short
+// may have made them.
+func (p *progress) partly() json.RawMessage {
+	if p == nil {
+		return nil
+	}
+	rest := p.pending(len(p.results))
+	if len(rest) == len(p.results) {
+		return nil
+	}
+	for _, i := range rest {
+		p.ended(i, jobs.CallResult{State: jobs.Unknown, Error: &jobs.Error{Name: "no_result",
+			Message: "the batch ended before this call had a result; an earlier run may have made it"}})
+	}
+	text, err := json.Marshal(p.result())
+	if err != nil { // each part was JSON already
+		return nil
+	}
+	return text
+}
+
+// save begins to write what is new, unless it did so a moment ago.
+func (h *Handlers) save(ctx context.Context, j *job) {
+	p := j.progress
+	select {
+	case err := <-p.saving:
+		p.wrote(err)
+	default:
+	}
+	if p.saving != nil || len(p.unsaved) == 0 || time.Since(p.savedAt) < saveEvery {
+		return
+	}
+	p.saving, p.written, p.unsaved = make(chan error, 1), p.unsaved, map[int]jobs.CallResult{}
+	go func(done chan<- error, results map[int]jobs.CallResult) { // settle waits for it
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveLimit)
+		defer cancel()
+		err := h.Progress.SaveCalls(ctx, j.lease, j.id, results)
+		if err != nil {
+			h.Log.Warn("what is done of a batch was not stored; trying again", "job_id", j.id, "account", j.lease.Account, "error", err)
+		}
+		done <- err
+	}(p.saving, p.written)
+}
+
+// wrote is the end of a write.
+func (p *progress) wrote(err error) {
+	if err != nil {
+		maps.Copy(p.unsaved, p.written)
+	}
+	p.stored = true // also after an error: perhaps
+	p.saving, p.written, p.savedAt = nil, nil, time.Now()
+}
+
+// settle waits for a write that is under way.
+func (p *progress) settle() {
+	if p != nil && p.saving != nil {
+		p.wrote(<-p.saving)
+	}
+}
+
+// keep stores what is done of a batch that has to be tried again.
+func (h *Handlers) keep(ctx context.Context, j *job) error {
+	p := j.progress
+	p.settle()
+	if p == nil || len(p.unsaved) == 0 {
+		return nil
+	}
+	_, err := patiently(context.WithoutCancel(ctx), h, j, "store what is done of the batch", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.Progress.SaveCalls(ctx, j.lease, j.id, p.unsaved)
+	})
+	return err
+}
+
+// inStore tells whether the store may have something to forget.
+func (p *progress) inStore() bool { return p != nil && p.stored }
+
+// published tells those who wait, and then forgets what the store has of single
+// calls. Until that is done the job is not: whoever runs it again gets here.
+func (h *Handlers) published(ctx context.Context, j *job, res jobs.Result, forget bool) error {
+	h.publish(ctx, res)
+	if !forget {
+		return nil
+	}
+	_, err := patiently(context.WithoutCancel(ctx), h, j, "forget the calls of the batch", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.Progress.ForgetCalls(ctx, j.id)
+	})
+	return err
+}
