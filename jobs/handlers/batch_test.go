@@ -91,7 +91,8 @@ func TestBatchSharesFrames(t *testing.T) {
 		t.Run(fmt.Sprintf("ordered=%v", ordered), func(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
-			f.work(t, handlers.Config{}, nil)
+			store := &counted{Progress: f.DB.Progress()}
+			f.work(t, handlers.Config{}, func(d *handlers.Deps) { d.Progress = store })
 			f.outcome(t, f.enqueue(t, "alice", jobs.Resolve{Peer: "me"})) // connects
 			f.Sim.Change(func(s *tgsim.Settings) { s.RTT = 50 * time.Millisecond })
 			before := f.Sim.Stats().Frames
@@ -105,6 +106,9 @@ func TestBatchSharesFrames(t *testing.T) {
 			got := f.effects("alice")
 			if want := texts(notes(100)); ordered && !slices.Equal(got, want) || len(got) != 100 {
 				t.Errorf("sent %q", got)
+			}
+			if n := store.writes.Load(); n != 0 {
+				t.Errorf("%d writes beside the outcome", n)
 			}
 			t.Logf("100 sends at a round trip of 50 ms took %v", res.FinishedAt.Sub(res.StartedAt).Round(time.Millisecond))
 			f.Clean(t)
