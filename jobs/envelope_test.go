@@ -85,6 +85,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add("send", []byte(`{"v":1,"account":"alice","send":{"to":"@bob","text":"hi"}}`))
 	f.Add("resolve", []byte(`{"v":1,"account":"alice","order_key":"k","resolve":{"peer":"-100123"}}`))
 	f.Add("send", []byte(`{"v":1,"account":"alice","send":null}`))
+	f.Add("batch", []byte(batchOf(`"calls":[{"send":{"to":"@bob","text":"hi"}},{"resolve":{"peer":"me"}}],"ordered":true,"on_error":"stop"`)))
+	f.Add("batch", []byte(batchOf(`"calls":[null,{"batch":{}}]`)))
 	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
 		e, err := jobs.Decode(jobs.Kind(kind), payload)
 		if err != nil {

@@ -38,7 +38,7 @@ Redis keeps outcomes for an hour. With --database the ledger is asked after that
 				if err != nil {
 					return err
 				}
-				return printResult(env.Out, r, true)
+				return errors.Join(printResult(env.Out, r, true), printCalls(env.Out, nil, r))
 			})
 		},
 	}
@@ -82,7 +82,7 @@ if it did not, 4 if there is no outcome yet.`,
 				if err != nil {
 					return err
 				}
-				return finish(env.Out, r)
+				return finish(env.Out, r, nil)
 			})
 		},
 	}

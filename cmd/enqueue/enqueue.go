@@ -80,7 +80,7 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 		if err != nil {
 			return err
 		}
-		return finish(env.Out, r)
+		return finish(env.Out, r, e.Batch)
 	})
 }
 

@@ -37,11 +37,12 @@ in a YAML file (--config). Exit codes: 0 ok, 1 the job or the command failed,
 2 usage, 3 cannot reach Redis or Postgres, 4 timed out waiting.`,
 		Example: `  enqueue send --account alice --to @durov --text "Hello" --wait
   enqueue resolve --account alice t.me/telegram
+  enqueue batch --account alice --ordered calls.ndjson --wait
   enqueue list --account alice --state waiting
   enqueue parse https://t.me/c/1234567/89`,
 	}
 	root.AddCommand(
-		sendCommand(env), resolveCommand(env),
+		sendCommand(env), resolveCommand(env), batchCommand(env),
 		getCommand(env), waitCommand(env), cancelCommand(env), listCommand(env),
 		parseCommand(env),
 	)

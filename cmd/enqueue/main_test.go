@@ -244,7 +244,7 @@ func TestUnavailable(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"send", "resolve", "get", "wait", "cancel", "list", "parse"} {
+	for _, name := range []string{"send", "resolve", "batch", "get", "wait", "cancel", "list", "parse"} {
 		b := &bench{t: t, redis: nowhere}
 		got := b.run(name, "--help")
 		if got.Code != cli.ExitOK || !strings.Contains(got.Stdout, "\nExamples:\n  enqueue "+name) || got.Stderr != "" {

@@ -94,6 +94,7 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 	}
 	var send jobs.SendResult
 	var resolve jobs.ResolveResult
+	var batch jobs.BatchResult
 	switch {
 	case r.Kind == jobs.KindSend && json.Unmarshal(r.Result, &send) == nil:
 		row("message", strconv.Itoa(send.MessageID))
@@ -114,6 +115,8 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 		row("access hash", resolve.AccessHash)
 		row("ref", resolve.Ref)
 		row("source", resolve.Source)
+	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
+		row("calls", succeeded(batch))
 	default:
 		row("result", string(r.Result))
 	}
@@ -123,6 +126,7 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 func summary(r jobs.Result) string {
 	var send jobs.SendResult
 	var resolve jobs.ResolveResult
+	var batch jobs.BatchResult
 	switch {
 	case r.Error != nil && r.Error.Name == string(r.State): // why it waits
 		return r.Error.Message
@@ -136,8 +140,14 @@ func summary(r jobs.Result) string {
 		return fmt.Sprintf("message %d in %s", send.MessageID, send.Peer)
 	case r.Kind == jobs.KindResolve && json.Unmarshal(r.Result, &resolve) == nil:
 		return strings.Join(strings.Fields(strings.Join([]string{resolve.Kind, resolve.Title, atSigns(resolve.Usernames), resolve.Ref}, " ")), " ")
+	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
+		return succeeded(batch)
 	}
 	return shorten(string(r.Result))
+}
+
+func succeeded(b jobs.BatchResult) string {
+	return fmt.Sprintf("%d of %d calls succeeded", b.Count(jobs.Succeeded), len(b.Calls))
 }
 
 // errorText is an error with Telegram's code or ours, so that it can be looked up.

@@ -115,9 +115,10 @@ func (p *producer) timedOut(ctx context.Context, out *cli.Out, id string, limit 
 	return r, cli.TimedOut("the job is %s after %s%s; ask again with `enqueue wait %s`", r.State, short(limit), why, id)
 }
 
-// finish prints an outcome. Whoever waits learns from the exit code too.
-func finish(out *cli.Out, r jobs.Result) error {
-	if err := printResult(out, r, false); err != nil {
+// finish prints an outcome. Whoever waits learns from the exit code too. asked is
+// the batch that was enqueued, if it was one and is known.
+func finish(out *cli.Out, r jobs.Result, asked *jobs.Batch) error {
+	if err := errors.Join(printResult(out, r, false), printCalls(out, asked, r)); err != nil {
 		return err
 	}
 	if r.State != jobs.Succeeded {
