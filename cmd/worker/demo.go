@@ -66,6 +66,35 @@ type demoJob struct {
 	result jobs.Result
 }
 
+// demoBatches are jobs of many calls, all sends.
+var demoBatches = []demoBatch{{"alice", true, "@bob"}, {"carol", false, "@alice"}}
+
+type demoBatch struct {
+	account accounts.ID
+	ordered bool
+	to      string
+}
+
+// demoBatchSize is how many calls each has.
+const demoBatchSize = 5
+
+func (b demoBatch) what() string {
+	if b.ordered {
+		return "ordered batch to " + b.to
+	}
+	return "batch to " + b.to
+}
+
+func (b demoBatch) text(i int) string { return fmt.Sprintf("%d of %s's %s", i+1, b.account, b.what()) }
+
+func (b demoBatch) batch() jobs.Batch {
+	batch := jobs.Batch{Ordered: b.ordered}
+	for i := range demoBatchSize {
+		batch.Calls = append(batch.Calls, jobs.BatchCall{Send: &jobs.Send{To: b.to, Text: b.text(i)}})
+	}
+	return batch
+}
+
 // demoJobs puts the jobs of all accounts on their lines, then waits for them.
 func demoJobs(ctx context.Context, d *devInstance) ([]demoJob, error) {
 	client := jobs.NewClient(d.redis)
@@ -91,6 +120,11 @@ func demoJobs(ctx context.Context, d *devInstance) ([]demoJob, error) {
 			put(account, "send to @news", jobs.Send{To: "@news", Text: "<b>" + name + "</b> is here.", Markup: "html"}),
 		)
 		if err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range demoBatches {
+		if err := put(b.account, b.what(), b.batch()); err != nil {
 			return nil, err
 		}
 	}
@@ -143,16 +177,50 @@ func showDemo(out *cli.Out, d *devInstance, done []demoJob) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if err := showBatches(out, d); err != nil {
+		return err
+	}
 	stats := d.sim.Stats()
-	sends := 2 * len(devNames)
-	if err := out.Printf("\n%d jobs, %d failed; %d of %d messages sent, each once; %d calls in %d frames over %d connections, %d broken rules of MTProto.\n",
-		len(done), failed, effects, sends, stats.Calls, stats.Frames, stats.Connections, stats.Violations); err != nil {
+	sends := 2*len(devNames) + demoBatchSize*len(demoBatches)
+	if err := out.Printf("\n%d jobs, %d failed; %d of %d messages sent, each once; %d calls in %d frames (%d containers) over %d connections, %d broken rules of MTProto.\n",
+		len(done), failed, effects, sends, stats.Calls, stats.Frames, stats.Containers, stats.Connections, stats.Violations); err != nil {
 		return err
 	}
 	if failed > 0 || effects != sends || stats.Violations > 0 {
 		return errors.New("the demonstration did not go as it should; see the tables")
 	}
 	return out.Printf("Next: `go run ./cmd/worker dev`, and in another terminal `go run ./cmd/enqueue send --account alice --to @bob --text hi --wait`.\n")
+}
+
+// showBatches prints how the calls of the batches went over the wire.
+func showBatches(out *cli.Out, d *devInstance) error {
+	if err := out.Printf("\nHow the calls of the batches went over the wire:\n\n"); err != nil {
+		return err
+	}
+	table := out.Table("ACCOUNT", "JOB", "CALLS", "FRAMES", "IN CONTAINERS", "BEHIND ANOTHER (invokeAfterMsg)")
+	for _, b := range demoBatches {
+		calls, contained, behind := 0, 0, 0
+		frames := map[int64]bool{}
+		texts := map[string]bool{}
+		for i := range demoBatchSize {
+			texts[b.text(i)] = true
+		}
+		for _, c := range d.sim.Calls(tgsim.Filter{Account: d.users[b.account].ID}) {
+			if !texts[c.Params.Message] {
+				continue
+			}
+			calls++
+			frames[c.Frame] = true
+			if c.Container != 0 {
+				contained++
+			}
+			if len(c.Params.After) > 0 {
+				behind++
+			}
+		}
+		table.Row(string(b.account), b.what(), strconv.Itoa(calls), strconv.Itoa(len(frames)), strconv.Itoa(contained), strconv.Itoa(behind))
+	}
+	return table.Flush()
 }
 
 func outcomeText(r jobs.Result) string {
@@ -166,6 +234,10 @@ func outcomeText(r jobs.Result) string {
 	var found jobs.ResolveResult
 	if r.Kind == jobs.KindResolve && json.Unmarshal(r.Result, &found) == nil {
 		return fmt.Sprintf("%s %d, from %s", found.Kind, found.ID, found.Source)
+	}
+	var batch jobs.BatchResult
+	if r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil {
+		return fmt.Sprintf("%d of %d calls succeeded", batch.Count(jobs.Succeeded), len(batch.Calls))
 	}
 	return string(r.Result)
 }

@@ -55,7 +55,7 @@ func must(t testing.TB, env map[string]string, stdin string, args ...string) ran
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	got := must(t, nil, "", "demo")
-	for _, want := range []string{"6 of 6 messages sent, each once", "0 broken rules", "alice", "bob", "carol", "contacts.resolveUsername"} {
+	for _, want := range []string{"11 jobs, 0 failed", "16 of 16 messages sent, each once", "5 of 5 calls succeeded", "5      1       5              4", "0 broken rules", "alice", "bob", "carol", "contacts.resolveUsername"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the output lacks %q:\n%s", want, got.stdout)
 		}
