@@ -80,9 +80,10 @@ func (f *fixture) oneByOne(t *testing.T, calls []jobs.BatchCall, stops bool) (ou
 	return out
 }
 
-// TestOrderedIsOneByOne compares random ordered batches, which random faults
-// disturb, with the same calls as jobs of their own, which nothing does.
-func TestOrderedIsOneByOne(t *testing.T) {
+// TestBatchIsOneByOne compares random batches, which random faults disturb, with the
+// same calls as jobs of their own, which nothing does. Unordered ones that stop are
+// left out: what they keep back depends on time.
+func TestBatchIsOneByOne(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	if _, err := f.Sim.AddChannel("News", "news", f.User("alice").ID); err != nil {
@@ -94,7 +95,10 @@ func TestOrderedIsOneByOne(t *testing.T) {
 	}
 	var plans, calls, floods int
 	rapid.Check(t, func(rt *rapid.T) {
-		b := jobs.Batch{Calls: drawCalls(rt), Ordered: true, OnError: rapid.SampledFrom([]string{"", jobs.OnErrorStop, jobs.OnErrorContinue}).Draw(rt, "on_error")}
+		b := jobs.Batch{Calls: drawCalls(rt), Ordered: rapid.IntRange(0, 3).Draw(rt, "ordered") > 0}
+		if b.Ordered {
+			b.OnError = rapid.SampledFrom([]string{"", jobs.OnErrorStop, jobs.OnErrorContinue}).Draw(rt, "on_error")
+		}
 		fault := tgsim.Fault{Method: "messages.sendMessage", Times: 1, Probability: 0.2}
 		switch n := rapid.IntRange(0, 19).Draw(rt, "fault"); {
 		case n == 0:
@@ -120,7 +124,12 @@ func TestOrderedIsOneByOne(t *testing.T) {
 		if diff := cmp.Diff(want, got, sameJSON); diff != "" {
 			rt.Errorf("outcome %v; calls (-one by one +batch):\n%s", res.Error, diff)
 		}
-		if diff := cmp.Diff(wantSent, f.sent(start)); diff != "" {
+		gotSent := f.sent(start)
+		if !b.Ordered {
+			slices.Sort(wantSent)
+			slices.Sort(gotSent)
+		}
+		if diff := cmp.Diff(wantSent, gotSent); diff != "" {
 			rt.Errorf("sent (-one by one +batch):\n%s", diff)
 		}
 		if good := !slices.ContainsFunc(got, func(c jobs.CallResult) bool { return c.State != jobs.Succeeded }); good != (res.State == jobs.Succeeded) {

@@ -122,8 +122,8 @@ func TestBatchOfADeadWorker(t *testing.T) {
 	if res.State != jobs.Succeeded || !slices.Equal(ends(calls), repeat(11, "succeeded")) {
 		t.Errorf("%s: %v", res.State, res.Error)
 	}
-	if n := len(f.Calls("alice", "contacts.resolveUsername")); n > 13 {
-		t.Errorf("%d resolves were made for 8 calls, the first of them saved after a second", n)
+	if n := len(f.Calls("alice", "contacts.resolveUsername")); n < 8 || n > 15 {
+		t.Errorf("%d resolves were made for 8 calls, of which the first were saved after a second", n)
 	}
 	if got := f.effects("alice"); !slices.Equal(got, texts(b.Calls)) {
 		t.Errorf("sent %q", got)
