@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ type batchRun struct {
 	inv     tg.Invoker // conn, for what Telegram is asked before a call
 	account accounts.Account
 
-	size  int             // calls of the next step; halved when one fails in an order
+	size  int             // calls of the next step at most; halved when one fails in an order
 	ready map[int]message // prepared, by index
 	retry error           // of the call that is to be repeated first
 	wait  time.Duration   // until then
@@ -43,9 +44,9 @@ type batchRun struct {
 // a call that has to be tried again; what has ended by then is in j.progress.
 func (h *Handlers) batch(ctx context.Context, j *job, conn *pool.Conn, inv tg.Invoker) (any, error) {
 	r := &batchRun{Handlers: h, job: j, conn: conn, inv: inv, account: conn.Account(), size: window, ready: map[int]message{}}
-	step := r.unordered
-	if j.envelope.Batch.Ordered {
-		step = r.ordered
+	step := r.ordered
+	if !j.envelope.Batch.Ordered {
+		step, r.size = r.unordered, len(j.envelope.Batch.Calls)
 	}
 	for {
 		j.progress.skip()
@@ -99,11 +100,26 @@ func (r *batchRun) ordered(ctx context.Context, todo []int) {
 	}
 }
 
-// unordered makes calls at the same time.
+// unordered makes calls in no order. One that has to be tried again does not keep
+// the others back, unless the connection or the lease is gone.
 func (r *batchRun) unordered(ctx context.Context, todo []int) {
+	for some := range slices.Chunk(todo, window) {
+		r.atOnce(ctx, some)
+		r.job.progress.skip()
+		if r.retry != nil && r.wait == 0 {
+			return
+		}
+	}
+}
+
+// atOnce makes calls at the same time.
+func (r *batchRun) atOnce(ctx context.Context, todo []int) {
 	calls := r.job.envelope.Batch.Calls
 	var sends, resolves []int
 	for _, i := range todo {
+		if r.job.progress.results[i].State != "" {
+			continue // skipped
+		}
 		if calls[i].Send != nil {
 			sends = append(sends, i)
 		} else {

@@ -274,6 +274,21 @@ func TestLargeBatches(t *testing.T) {
 	}
 }
 
+// TestLongBatchGoesOn has one call of the first thousand wait: it does not keep the
+// others back.
+func TestLongBatchGoesOn(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: "contacts.resolveUsername", Error: "FLOOD_WAIT_3600", Times: 1})
+	b := jobs.Batch{Calls: append([]jobs.BatchCall{resolveCall("@bob")}, notes(1500)...)}
+	id := f.enqueue(t, "alice", b)
+	f.waiting(t, id)
+	if n := len(f.effects("alice")); n != 1500 {
+		t.Errorf("%d messages were sent of 1500", n)
+	}
+}
+
 func TestNotEncodable(t *testing.T) {
 	t.Parallel()
 	state, err := handlers.Judged(fmt.Errorf("messages.sendMessage: %w: too large", pool.ErrNotEncodable))

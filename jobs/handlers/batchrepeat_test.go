@@ -40,11 +40,17 @@ func (f *fixture) interrupted(t *testing.T, wait string, ordered bool) (jobs.Bat
 	calls[10] = resolveCall("@bob")
 	b := jobs.Batch{Calls: calls, Ordered: ordered}
 	id := f.enqueue(t, "alice", b)
-	simtest.Until(t, "the batch waits", func() bool {
+	f.waiting(t, id)
+	return b, id
+}
+
+// waiting waits until a job waits.
+func (f *fixture) waiting(t *testing.T, id string) {
+	t.Helper()
+	simtest.Until(t, "the job waits", func() bool {
 		r, err := f.client.Get(t.Context(), id)
 		return err == nil && r.State == jobs.Waiting
 	})
-	return b, id
 }
 
 // TestBatchTakenOver has another worker end a batch that waits in its middle.

@@ -310,10 +310,7 @@ func TestSessionRevoked(t *testing.T) {
 		a, err := f.Registry.Account(t.Context(), "alice")
 		return err == nil && a.Status == accounts.NeedsLogin
 	})
-	simtest.Until(t, "the job waits", func() bool {
-		res, err := f.client.Get(t.Context(), id)
-		return err == nil && res.State == jobs.Waiting
-	})
+	f.waiting(t, id)
 	if n := f.Sim.Stats().Connections; n != 1 {
 		t.Errorf("a revoked session was tried on %d connections, want one", n)
 	}
