@@ -17,6 +17,7 @@ const (
 	Pending   State = "pending"   // on the account's line
 	Scheduled State = "scheduled" // waits for its time
 	Waiting   State = "waiting"   // waits to be tried again: flood wait, connection
+	Blocked   State = "blocked"   // failed for good, and its lane waits for an operator
 	Running   State = "running"
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
