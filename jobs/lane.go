@@ -20,9 +20,14 @@ func (e *Envelope) Lane() string {
 	return hex.EncodeToString(sum[:])[:lane.Size]
 }
 
-// LaneOf is Lane of a task's payload; a payload that is no job is in no lane.
-func LaneOf(kind Kind, payload []byte) string {
-	e, err := Decode(kind, payload)
+// LaneOfTask is Lane of the job in a task as asynq stores it; what is no job is
+// in no lane.
+func LaneOfTask(msg []byte) string {
+	m, err := decodeMessage(msg)
+	if err != nil {
+		return lane.None
+	}
+	e, err := Decode(Kind(m.Type), m.Payload)
 	if err != nil {
 		return lane.None
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
@@ -136,6 +137,12 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	answer, err := h.runThrough(ctx, j)
 	if err != nil {
 		failure, retry := h.judge(ctx, j, err)
+		if retry == nil && failure.state == jobs.Failed {
+			retry = h.failInLane(ctx, j, failure)
+		}
+		if errors.Is(retry, lane.ErrBehind) {
+			return retry
+		}
 		if retry != nil {
 			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", err)
 			return retry
@@ -185,14 +192,49 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 		return nil, err
 	}
 	inv := h.Resolver.Harvesting(j.lease.Account, conn)
+	turn := lane.From(ctx)
+	if turn != nil && j.kind != jobs.KindSend {
+		if err := turn.Alone(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch j.kind {
 	case jobs.KindSend:
-		return h.send(ctx, j, conn.Account(), inv)
+		last := inv
+		if turn != nil {
+			last = h.Resolver.Harvesting(j.lease.Account, conn.InTurn(inLane{turn}))
+		}
+		return h.send(ctx, j, conn.Account(), inv, last)
 	case jobs.KindResolve:
 		return h.resolve(ctx, j, conn.Account(), inv)
 	}
 	return nil, fmt.Errorf("kind %q has no handler", j.kind)
 }
+
+// failInLane tells what a failure for good means to the job's lane: nil to record
+// it. It has its place behind the jobs before it: they may yet block the lane.
+func (h *Handlers) failInLane(ctx context.Context, j *job, f failure) error {
+	if turn := lane.From(ctx); turn != nil {
+		if err := turn.Alone(ctx); err != nil {
+			return snooze(0, err)
+		}
+		if j.envelope.OrderPolicy == jobs.PolicyBlock {
+			return &jobs.RetryError{Block: true, Err: f.err}
+		}
+	}
+	return nil
+}
+
+// inLane is a turn among calls that package pool has sent.
+type inLane struct{ *lane.Turn }
+
+func (t inLane) Follow(ctx context.Context) (*pool.SentCall, error) {
+	call, err := t.Turn.Follow(ctx)
+	sent, _ := call.(*pool.SentCall)
+	return sent, err
+}
+
+func (t inLane) Left(call *pool.SentCall) { t.Turn.Left(call) }
 
 // finish records an outcome, then publishes it. The outcome must be kept even if
 // the job's time is over: the message is sent.

@@ -21,7 +21,8 @@ import (
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
-func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv tg.Invoker) (jobs.SendResult, error) {
+// send looks up what it needs by inv, and sends by last.
+func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv, last tg.Invoker) (jobs.SendResult, error) {
 	send := j.envelope.Send
 	to, err := peers.Parse(send.To)
 	if err != nil {
@@ -47,7 +48,7 @@ func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv tg.
 	if send.ReplyTo != 0 {
 		req.SetReplyTo(&tg.InputReplyToMessage{ReplyToMsgID: send.ReplyTo})
 	}
-	updates, err := tg.NewClient(inv).MessagesSendMessage(ctx, req)
+	updates, err := tg.NewClient(last).MessagesSendMessage(ctx, req)
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
