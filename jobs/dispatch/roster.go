@@ -26,12 +26,13 @@ type account struct {
 	phase phase
 	lease accounts.Lease
 
-	flights int // jobs not settled, be it under an earlier lease
-	lanes   map[string]*running
-	pulling bool          // a dequeue is on its way
-	pulls   uint64        // dequeues so far
-	idle    chan struct{} // closed once nothing is in flight; nil unless leaving
-	gone    bool          // dropped; forgotten once nothing is in flight
+	flights int                 // jobs not settled, be it under an earlier lease
+	lanes   map[string]*running // lanes with jobs in flight
+	stale   []string            // lanes whose chains have settled since the dequeue on its way began
+	pulling bool                // a dequeue is on its way
+	pulls   uint64              // dequeues so far
+	idle    chan struct{}       // closed once nothing is in flight; nil unless leaving
+	gone    bool                // dropped; forgotten once nothing is in flight
 
 	more   bool // there may be work on the line
 	queued bool // in roster.ready
@@ -241,6 +242,7 @@ func (r *roster) take() (a *account, lease accounts.Lease, full []any, stopping 
 // pulledLocked ends a pull. It requires r.mu.
 func (r *roster) pulledLocked(a *account) {
 	a.pulling = false
+	a.forgetStale()
 	r.pulling--
 	r.oweLocked(a)
 	r.idleLocked(a)

@@ -65,12 +65,28 @@ func (r *roster) leaveLaneLocked(f *flight) {
 	a := f.acct
 	l := a.lanes[f.lane]
 	full := r.isFull(l)
-	if l.flights--; l.flights == 0 {
+	l.flights--
+	switch {
+	case l.stuck && l.flights == 0 && a.pulling:
+		// The dequeue under way may bring one more of the lane, begun before Redis
+		// knew: it has to find the chain stuck.
+		a.stale = append(a.stale, f.lane)
+	case l.flights == 0:
 		delete(a.lanes, f.lane)
-	} else if l.stuck {
-		return
+		a.more = a.more || full
+	case !l.stuck:
+		a.more = a.more || full
 	}
-	if full {
+}
+
+// forgetStale lets lanes go on whose chains have settled during a dequeue. It
+// requires roster.mu.
+func (a *account) forgetStale() {
+	for _, name := range a.stale {
+		if l := a.lanes[name]; l != nil && l.flights == 0 {
+			delete(a.lanes, name)
+		}
 		a.more = true
 	}
+	a.stale = nil
 }
