@@ -149,7 +149,9 @@ func TestBlockedLane(t *testing.T) {
 		b.enqueue("alice", fmt.Sprintf("none %d", i), jobs.OrderKey(""))
 	}
 	b.until("the others ran", func() bool { return len(rec.texts("alice")) == 6 })
-	b.until("the line is empty", func() bool { return b.rdb.LLen(ctx, "asynq:{acct:alice}:pending").Val() == 0 && w.Stats().InFlight == 0 })
+	b.until("the line is empty", func() bool {
+		return b.rdb.LLen(ctx, "asynq:{acct:alice}:pending").Val() == 0 && w.Stats().InFlight == 0
+	})
 	before := b.commands()
 	for range 3 {
 		b.enqueue("bob", "nobody's") // one script each
