@@ -94,11 +94,12 @@ func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 		if !d.awaitRedis(until) {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
-		a, lease, full := d.roster.next(until)
-		if a == nil {
+		t, ok := d.roster.next(until)
+		if !ok {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
-		p, err := d.pull(ctx, a, full, expiry+int64(time.Since(began)/time.Second))
+		a := t.acct
+		p, err := d.pull(ctx, t, expiry+int64(time.Since(began)/time.Second))
 		if err == nil && len(p.unsorted) > 0 {
 			err = d.sort(ctx, a, p.unsorted)
 		}
@@ -116,11 +117,11 @@ func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 			d.roster.empty(a, p)
 			continue
 		}
-		if !lease.Valid() || time.Since(began) > maxDequeue {
+		if !t.lease.Valid() || time.Since(began) > maxDequeue {
 			d.roster.failed(a) // it stays active until it is claimed
 			continue
 		}
-		d.roster.landed(newFlight(a, lease, p.id, p.marks), p)
+		d.roster.landed(newFlight(a, t.lease, p.id, p.marks), p)
 		return redis.NewCmdResult(p.msg, nil)
 	}
 }

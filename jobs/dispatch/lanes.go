@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
@@ -26,19 +27,24 @@ const (
 // need not wait for others of its lane; those that do are put into their lanes.
 // Full lanes, of which the worker wants no more now, are passed over.
 //
-// KEYS pending, paused, active, lease, cancelled; ARGV expiry of asynq's lease,
-// task key prefix, prefix of the queue's lanes, now in nanoseconds, jobs to sort
-// at most, tasks to return for their lanes, names of full lanes.
+// A dequeue that arrives a second time, because go-redis repeats what was not
+// answered, is refused: what the first one began has no handler, and has to be
+// put back before a job behind it is begun.
+//
+// KEYS pending, paused, active, lease, cancelled, latest dequeue; ARGV expiry of
+// asynq's lease, task key prefix, prefix of the queue's lanes, now in nanoseconds,
+// jobs to sort at most, tasks to return for their lanes, name of this dequeue,
+// seconds that it is kept, names of full lanes.
 //
 // It returns the task's message ("" if there is none), its lane ("" if it is in
 // none), 1 if there may be more to begin, the number of active tasks and of
 // cancelled ones, and then id and message of tasks whose lanes have to be found.
 var dequeueScript = lane.Script(`
 local p, full = ARGV[3], {}
-for i = 7, #ARGV do
+for i = 9, #ARGV do
 	full[ARGV[i]] = true
 end
-local nfull = #ARGV - 6
+local nfull = #ARGV - 8
 
 local function answer(msg, lane, unsorted)
 	local more = redis.call("LLEN", KEYS[1]) > 0 and 1 or 0
@@ -61,6 +67,10 @@ local function begin(id, msg, lane)
 	return answer(msg, lane, {})
 end
 
+if redis.call("GET", KEYS[6]) == ARGV[7] then
+	return redis.error_reply("REPEATED the dequeue was answered before")
+end
+redis.call("SET", KEYS[6], ARGV[7], "EX", ARGV[8])
 if redis.call("EXISTS", KEYS[2]) == 1 then
 	return { "", "", 0, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]) }
 end
@@ -129,11 +139,24 @@ type pulled struct {
 	unsorted      []string // ids and messages of tasks whose lanes are to be found
 }
 
+// turn is an account that may give a job now, and what a dequeue has to know.
+type turn struct {
+	acct   *account
+	lease  accounts.Lease
+	number uint64 // of the account's dequeues
+	full   []any  // names of lanes of which no more jobs are wanted
+}
+
 // pull runs dequeueScript on an account's keys.
-func (d *Dispatcher) pull(ctx context.Context, a *account, full []any, expiry int64) (pulled, error) {
-	k := queueKeys(a.queue)
-	args := append([]any{expiry, k.task, lane.Prefix(a.queue), time.Now().UnixNano(), sortBatch, classBatch}, full...)
-	reply, err := dequeueScript.Run(ctx, d.rdb, []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(a.id)}, args...).Slice()
+func (d *Dispatcher) pull(ctx context.Context, t turn, expiry int64) (pulled, error) {
+	k := queueKeys(t.acct.queue)
+	prefix := lane.Prefix(t.acct.queue)
+	args := append([]any{
+		expiry, k.task, prefix, time.Now().UnixNano(), sortBatch, classBatch,
+		fmt.Sprint(d.channel, t.number), fenceTTL,
+	}, t.full...)
+	keys := []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"}
+	reply, err := dequeueScript.Run(ctx, d.rdb, keys, args...).Slice()
 	if err != nil {
 		return pulled{}, err
 	}

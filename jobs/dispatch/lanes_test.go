@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -296,6 +298,41 @@ func TestLanesOutliveRestarts(t *testing.T) {
 	}
 	b.untilEmpty("alice")
 	b.sameLanes(rec.texts("alice"), want)
+}
+
+// A dequeue that go-redis repeats, because its answer was lost, does not begin the
+// lane's next job before the one that the first had begun.
+func TestRepeatedDequeue(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	opts := b.rdb.(*redis.Client).Options()
+	rdb := connect(t, "redis://"+opts.Addr+"/"+strconv.Itoa(opts.DB))
+	rdb.AddHook(&twice{})
+	want := b.enqueueMany("alice", 100)
+	var rec recorder
+	b.store.give("w", "alice")
+	b.workerOn(rdb, "w", wide, quick, inTurn(func(_ context.Context, j job) error { rec.add(j); return nil }))
+	b.untilEmpty("alice")
+	b.sameTexts("jobs", rec.texts("alice"), want)
+}
+
+// twice sends every tenth dequeue twice, and loses the first answer.
+type twice struct{ n atomic.Int32 }
+
+func (*twice) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (*twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		args := cmd.Args()
+		if len(args) > 3 && args[3] == "asynq:{acct:alice}:pending" && h.n.Add(1)%10 == 0 {
+			if err := next(ctx, cmd); err != nil {
+				return err
+			}
+		}
+		return next(ctx, cmd)
+	}
 }
 
 // Whatever becomes of the jobs of a lane, those that end do so in the order they

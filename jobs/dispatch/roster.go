@@ -198,31 +198,31 @@ func (r *roster) eligibleLocked(a *account) bool {
 	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && a.flights < r.accountLimit
 }
 
-// next returns the account whose turn it is to give a job, or nil when until has
-// come or stop was called. The account is pulling until landed, empty or failed.
-// full names its lanes of which no more jobs are wanted.
-func (r *roster) next(until time.Time) (a *account, lease accounts.Lease, full []any) {
-	t := time.NewTimer(time.Until(until))
-	defer t.Stop()
+// next returns the account whose turn it is to give a job, and false when until
+// has come or stop was called. The account is pulling until landed, empty or
+// failed.
+func (r *roster) next(until time.Time) (turn, bool) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
 	for {
-		a, lease, full, stopping := r.take()
-		if a != nil || stopping {
-			return a, lease, full
+		t, stopping := r.take()
+		if t.acct != nil || stopping {
+			return t, !stopping
 		}
 		select {
 		case <-r.turn:
-		case <-t.C:
-			return nil, accounts.Lease{}, nil
+		case <-timer.C:
+			return turn{}, false
 		}
 	}
 }
 
-func (r *roster) take() (a *account, lease accounts.Lease, full []any, stopping bool) {
+func (r *roster) take() (t turn, stopping bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
 		r.kickNext() // for the next call
-		return nil, accounts.Lease{}, nil, true
+		return turn{}, true
 	}
 	for len(r.ready) > 0 && len(r.flights)+r.pulling < r.limit {
 		a := r.ready[0]
@@ -234,9 +234,9 @@ func (r *roster) take() (a *account, lease accounts.Lease, full []any, stopping 
 		a.more, a.pulling = false, true
 		a.pulls++
 		r.pulling++
-		return a, a.lease, r.fullLocked(a), false
+		return turn{acct: a, lease: a.lease, number: a.pulls, full: r.fullLocked(a)}, false
 	}
-	return nil, accounts.Lease{}, nil, false
+	return turn{}, false
 }
 
 // pulledLocked ends a pull. It requires r.mu.
