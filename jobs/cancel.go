@@ -7,28 +7,42 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
 // cancelScript marks a task that no worker has begun, puts it at the head of the
-// line if it waits, and wakes the worker: it records the outcome.
+// line if it waits anywhere else, and wakes the worker: it records the outcome.
+// The job leaves its lane, which goes on.
 //
-// KEYS task, pending, scheduled, retry, cancelled, owner; ARGV id, now in
-// nanoseconds, wake.
-var cancelScript = redis.NewScript(`
+// KEYS task, pending, scheduled, retry, archived, cancelled, owner; ARGV id, now
+// in nanoseconds, wake, prefix of the queue's lanes.
+var cancelScript = lane.Script(`
 local state = redis.call("HGET", KEYS[1], "state")
 if not state then
 	return 0
 end
+local lane = laneOf(KEYS[1])
 local from = { scheduled = KEYS[3], retry = KEYS[4] }
+if lane then
+	from.archived = KEYS[5] -- blocked
+end
 if from[state] then
 	redis.call("ZREM", from[state], ARGV[1])
 	redis.call("RPUSH", KEYS[2], ARGV[1])
 	redis.call("HSET", KEYS[1], "state", "pending", "pending_since", ARGV[2])
+	if lane then
+		release(ARGV[4], ARGV[1], lane)
+	end
 elseif state ~= "pending" then
 	return -1
+elseif lane and unpark(ARGV[4], ARGV[1], lane) then
+	redis.call("RPUSH", KEYS[2], ARGV[1])
 end
-redis.call("SADD", KEYS[5], ARGV[1])
-local channel = redis.call("GET", KEYS[6])
+redis.call("HSET", KEYS[1], "lane", none)
+redis.call("SADD", KEYS[6], ARGV[1])
+local channel = redis.call("GET", KEYS[7])
 if channel then
 	redis.call("PUBLISH", channel, ARGV[3])
 end
@@ -38,24 +52,76 @@ return 1`)
 // account's worker when it meets the job. ErrRunning if the job is being run or
 // has an outcome; ErrNotFound if there is none.
 func (c *Client) Cancel(ctx context.Context, id string) error {
-	switch _, err := c.outcome(ctx, id); {
-	case err == nil:
-		return fmt.Errorf("cancel job %s: %w", id, ErrRunning)
-	case !errors.Is(err, ErrNotFound):
-		return err
-	}
-	account, err := c.find(ctx, id)
+	account, err := c.unfinished(ctx, "cancel", id)
 	if err != nil {
 		return err
 	}
 	q := Queue(account)
-	keys := []string{taskKey(q, id), pendingKey(q), scheduledKey(q), retryKey(q), CancelledKey(account), OwnerKey(account)}
-	n, err := cancelScript.Run(ctx, c.rdb, keys, id, time.Now().UnixNano(), Wake{Account: account}.String()).Int()
+	keys := []string{
+		taskKey(q, id), pendingKey(q), scheduledKey(q), retryKey(q), archivedKey(q), CancelledKey(account), OwnerKey(account),
+	}
+	return c.move(ctx, "cancel", cancelScript, keys, account, id)
+}
+
+// retryScript has a task run again that waits to be tried again, or that was left
+// to an operator. Its lane goes on with it.
+//
+// KEYS task, pending, retry, archived, owner; ARGV as above.
+var retryScript = lane.Script(`
+local state = redis.call("HGET", KEYS[1], "state")
+if not state then
+	return 0
+end
+local from = { retry = KEYS[3], archived = KEYS[4] }
+if not from[state] then
+	return -1
+end
+redis.call("ZREM", from[state], ARGV[1])
+local lane = laneOf(KEYS[1])
+if lane then
+	release(ARGV[4], ARGV[1], lane)
+	park(ARGV[4], KEYS[1], ARGV[1], lane, ARGV[2])
+else
+	redis.call("RPUSH", KEYS[2], ARGV[1])
+	redis.call("HSET", KEYS[1], "state", "pending", "pending_since", ARGV[2])
+end
+local channel = redis.call("GET", KEYS[5])
+if channel then
+	redis.call("PUBLISH", channel, ARGV[3])
+end
+return 1`)
+
+// Retry has a job run again now that is Blocked or Waiting. ErrRunning if it is
+// neither; ErrNotFound if there is no such job.
+func (c *Client) Retry(ctx context.Context, id string) error {
+	account, err := c.unfinished(ctx, "retry", id)
+	if err != nil {
+		return err
+	}
+	q := Queue(account)
+	keys := []string{taskKey(q, id), pendingKey(q), retryKey(q), archivedKey(q), OwnerKey(account)}
+	return c.move(ctx, "retry", retryScript, keys, account, id)
+}
+
+// unfinished finds the account of a job that has no outcome.
+func (c *Client) unfinished(ctx context.Context, op, id string) (accounts.ID, error) {
+	switch _, err := c.outcome(ctx, id); {
+	case err == nil:
+		return "", fmt.Errorf("%s job %s: %w", op, id, ErrRunning)
+	case !errors.Is(err, ErrNotFound):
+		return "", err
+	}
+	return c.find(ctx, id)
+}
+
+// move runs a script that takes a job from where it waits.
+func (c *Client) move(ctx context.Context, op string, script *redis.Script, keys []string, account accounts.ID, id string) error {
+	n, err := script.Run(ctx, c.rdb, keys, id, time.Now().UnixNano(), Wake{Account: account}.String(), lane.Prefix(Queue(account))).Int()
 	switch {
 	case err != nil:
-		return unavailable("cancel job "+id, err)
+		return unavailable(op+" job "+id, err)
 	case n <= 0: // begun, or even finished since we found it
-		return fmt.Errorf("cancel job %s: %w", id, ErrRunning)
+		return fmt.Errorf("%s job %s: %w", op, id, ErrRunning)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
@@ -60,10 +61,15 @@ func IdempotencyKey(key string) Option {
 	return func(e *Envelope, _ *time.Time) { e.IdempotencyKey = key }
 }
 
-// OrderKey sets the envelope's order_key. This version carries it along: an
-// account's jobs run one after the other whatever their keys.
+// OrderKey puts the job into a lane of the account, whose jobs run in the order
+// they were enqueued; "" takes a send out of the lane of its peer.
 func OrderKey(key string) Option {
 	return func(e *Envelope, _ *time.Time) { e.OrderKey = &key }
+}
+
+// OrderPolicy says what the job's lane does when it fails for good.
+func OrderPolicy(policy string) Option {
+	return func(e *Envelope, _ *time.Time) { e.OrderPolicy = policy }
 }
 
 // Trace is carried along for the producer's own tracing.
@@ -173,7 +179,10 @@ func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
 	if !n.at.IsZero() {
 		opts = append(opts, asynq.ProcessAt(n.at))
 	}
-	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, map[string]string{headerEnqueued: n.enqueued})
+	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, map[string]string{
+		headerEnqueued: n.enqueued,
+		lane.Header:    n.envelope.Lane(),
+	})
 	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
 	switch {
 	case errors.Is(err, asynq.ErrTaskIDConflict):
@@ -221,7 +230,7 @@ func (c *Client) answered(ctx context.Context, n *entry, outcome []byte) (Job, e
 	}
 	q := Queue(n.envelope.Account)
 	keys := []string{taskKey(q, n.id), pendingKey(q), scheduledKey(q)}
-	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id).Err(); err != nil {
+	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, lane.Prefix(q)).Err(); err != nil {
 		return Job{}, unavailable("enqueue job "+n.id, err)
 	}
 	return n.same(r)

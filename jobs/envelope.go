@@ -31,6 +31,12 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch} }
 
+// Order policies: what a lane does when one of its jobs fails for good.
+const (
+	PolicyContinue = "continue" // it goes on
+	PolicyBlock    = "block"    // it waits until an operator retries or cancels the job
+)
+
 // Limits of an envelope.
 const (
 	MaxText  = 4096 // UTF-16 units in one message. Source: core.telegram.org/api/config, message_length_max
@@ -42,9 +48,13 @@ const (
 type Envelope struct {
 	V       int         `json:"v"`
 	Account accounts.ID `json:"account"`
-	// OrderKey names a line inside the account. It is carried along: an account's
-	// jobs run one after the other whatever their keys.
+	// OrderKey names a lane inside the account: its jobs run in the order they were
+	// enqueued. Missing, a send is in the lane of its peer, and other kinds are in
+	// none; "" is no lane.
 	OrderKey *string `json:"order_key,omitempty"`
+	// OrderPolicy says what the lane does when this job fails for good: it goes on
+	// (""  or "continue"), or waits for an operator ("block").
+	OrderPolicy string `json:"order_policy,omitempty"`
 	// IdempotencyKey makes a repeated enqueue return the first job.
 	IdempotencyKey string `json:"idempotency_key,omitempty"`
 	Trace          string `json:"trace,omitempty"`
@@ -119,6 +129,15 @@ func (e *Envelope) Validate() error {
 	}
 	if e.OrderKey != nil && len(*e.OrderKey) > MaxKey {
 		return invalid("order_key", "has %d bytes; at most %d are allowed", len(*e.OrderKey), MaxKey)
+	}
+	switch e.OrderPolicy {
+	case "", PolicyContinue:
+	case PolicyBlock:
+		if e.lane() == "" {
+			return invalid("order_policy", "%q is for jobs with an order: give an order_key", e.OrderPolicy)
+		}
+	default:
+		return invalid("order_policy", "%q is unknown; use %s, %s or nothing", e.OrderPolicy, PolicyContinue, PolicyBlock)
 	}
 	switch e.Kind() {
 	case KindSend:

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,8 @@ func TestRefusals(t *testing.T) {
 		{"resolve", "resolve", `{"v":1,"account":"a","resolve":{"peer":""}}`, "resolve.peer", "peer"},
 		{"idempotency key", "send", `{"v":1,"account":"a","idempotency_key":"` + long + `","send":{"to":"me","text":"x"}}`, "idempotency_key", "129 bytes"},
 		{"order key", "send", `{"v":1,"account":"a","order_key":"` + long + `","send":{"to":"me","text":"x"}}`, "order_key", "129 bytes"},
+		{"order policy", "send", `{"v":1,"account":"a","order_policy":"stop","send":{"to":"me","text":"x"}}`, "order_policy", "continue, block"},
+		{"order policy without order", "resolve", `{"v":1,"account":"a","order_policy":"block","resolve":{"peer":"me"}}`, "order_policy", "order_key"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := jobs.Decode(jobs.Kind(tt.kind), []byte(tt.payload))
@@ -124,6 +127,50 @@ func TestQueues(t *testing.T) {
 	for _, q := range []string{"default", "acct:", "acct:a b", "ACCT:alice"} {
 		if id, ok := jobs.QueueAccount(q); ok {
 			t.Errorf("QueueAccount(%q) = %q, want none", q, id)
+		}
+	}
+}
+
+// Jobs that share a lane, and jobs that do not.
+func TestLane(t *testing.T) {
+	of := func(payload string) string {
+		t.Helper()
+		kind := jobs.KindSend
+		if strings.Contains(payload, "resolve") {
+			kind = jobs.KindResolve
+		}
+		e, err := jobs.Decode(kind, []byte(`{"v":1,"account":"alice",`+payload+`}`))
+		if err != nil {
+			t.Fatalf("%s: %v", payload, err)
+		}
+		return e.Lane()
+	}
+	none := strings.Repeat("0", 32)
+	var lanes []string
+	for _, same := range [][]string{
+		{`"send":{"to":"@Durov","text":"x"}`, `"send":{"to":"https://t.me/durov","text":"y"}`, `"send":{"to":"t.me/durov/5","text":"y"}`},
+		{`"send":{"to":"u.12.0","text":"x"}`, `"send":{"to":"alice:u.12.AAAAAAAAACI","text":"x"}`},
+		{`"order_key":"k","send":{"to":"me","text":"x"}`, `"order_key":"k","resolve":{"peer":"@durov"}`},
+		{`"order_key":"@durov","send":{"to":"me","text":"x"}`},
+		{`"send":{"to":"me","text":"x"}`},
+	} {
+		lane := of(same[0])
+		if len(lane) != 32 || lane == none {
+			t.Errorf("%s is in lane %q", same[0], lane)
+		}
+		for _, payload := range same {
+			if got := of(payload); got != lane {
+				t.Errorf("%s is in lane %q, %s in %q", payload, got, same[0], lane)
+			}
+		}
+		if slices.Contains(lanes, lane) {
+			t.Errorf("%s shares a lane with another", same[0])
+		}
+		lanes = append(lanes, lane)
+	}
+	for _, payload := range []string{`"order_key":"","send":{"to":"me","text":"x"}`, `"resolve":{"peer":"me"}`} {
+		if got := of(payload); got != none {
+			t.Errorf("%s is in lane %q", payload, got)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
 const lookup = 500 // queues asked in one round trip
@@ -82,21 +83,24 @@ func (c *Client) find(ctx context.Context, id string) (accounts.ID, error) {
 // onLine reads a task.
 func (c *Client) onLine(ctx context.Context, account accounts.ID, id string) (Result, error) {
 	p := c.rdb.Pipeline()
-	task := p.HMGet(ctx, taskKey(Queue(account), id), "state", "msg")
+	task := p.HMGet(ctx, taskKey(Queue(account), id), taskFields...)
 	cancelled := p.SIsMember(ctx, CancelledKey(account), id)
 	if _, err := p.Exec(ctx); err != nil {
 		return Result{}, unavailable("look at job "+id, err)
 	}
-	state, _ := task.Val()[0].(string)
-	msg, ok := task.Val()[1].(string)
+	return read(account, id, task.Val(), cancelled.Val())
+}
+
+// taskFields are what read makes a Result of.
+var taskFields = []string{"state", "msg", "lane"}
+
+// read makes a Result of the fields of a task. A task that is gone is ErrNotFound.
+func read(account accounts.ID, id string, task []any, cancelled bool) (Result, error) {
+	state, _ := task[0].(string)
+	msg, ok := task[1].(string)
 	if !ok {
 		return Result{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
 	}
-	return read(account, id, state, msg, cancelled.Val())
-}
-
-// read makes a Result of what asynq keeps of a task.
-func read(account accounts.ID, id, state, msg string, cancelled bool) (Result, error) {
 	m, err := decodeMessage([]byte(msg))
 	if err != nil {
 		return Result{}, fmt.Errorf("job %s: %w", id, err)
@@ -118,6 +122,9 @@ func read(account accounts.ID, id, state, msg string, cancelled bool) (Result, e
 		r.Error = &Error{Name: "waiting", Message: m.ErrorMsg}
 	case Failed:
 		r.Error = &Error{Name: "archived", Message: m.ErrorMsg}
+		if l, ok := task[2].(string); ok && l != lane.None {
+			r.State, r.Error.Name = Blocked, string(Blocked)
+		}
 	}
 	if cancelled && r.State != Running {
 		r.State, r.Error = Cancelled, nil

@@ -3,26 +3,32 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
 // Filter chooses jobs. The zero Filter is the first 100 on all lines.
 type Filter struct {
 	Account accounts.ID // "": all
-	States  []State     // of Running, Pending, Scheduled and Waiting; none: all of them
+	States  []State     // of Running, Pending, Scheduled, Waiting and Blocked; none: all of them
 	Limit   int         // default 100
 }
 
+// onLines are the states of jobs without an outcome.
+var onLines = []State{Running, Pending, Scheduled, Waiting, Blocked}
+
 // List tells jobs that are on lines: account by account, and in each the running
-// ones, then the pending in their order, then those that wait, soonest first.
+// ones, then the pending in the order of their lanes and of the line, then those
+// that wait, soonest first, and the blocked ones.
 func (c *Client) List(ctx context.Context, f Filter) ([]Result, error) {
 	f.Limit = cmp.Or(f.Limit, 100)
 	if len(f.States) == 0 {
-		f.States = []State{Running, Pending, Scheduled, Waiting}
+		f.States = onLines
 	}
 	ids := []accounts.ID{f.Account}
 	if f.Account == "" {
@@ -47,6 +53,31 @@ func (c *Client) List(ctx context.Context, f Filter) ([]Result, error) {
 	return results, nil
 }
 
+// parkedScript tells the jobs that wait for their turn in a lane, some of each
+// lane, oldest first.
+//
+// KEYS ready lanes, heads; ARGV prefix of the queue's lanes, limit.
+var parkedScript = redis.NewScript(`
+local lanes, seen, jobs = redis.call("ZRANGE", KEYS[1], 0, -1), {}, {}
+for _, lane in ipairs(redis.call("HKEYS", KEYS[2])) do
+	lanes[#lanes + 1] = lane
+end
+for _, lane in ipairs(lanes) do
+	if not seen[lane] then
+		seen[lane] = true
+		local some = redis.call("ZRANGE", ARGV[1] .. "lane:" .. lane, 0, ARGV[2] - 1, "WITHSCORES")
+		for i = 1, #some, 2 do
+			jobs[#jobs + 1] = { tonumber(some[i + 1]), some[i] }
+		end
+	end
+end
+table.sort(jobs, function(a, b) return a[1] < b[1] end)
+local ids = {}
+for i = 1, math.min(#jobs, tonumber(ARGV[2])) do
+	ids[i] = jobs[i][2]
+end
+return ids`)
+
 // place is where a task's id was seen.
 type place struct {
 	account accounts.ID
@@ -58,13 +89,13 @@ func (c *Client) places(ctx context.Context, batch []accounts.ID, states []State
 	p := c.rdb.Pipeline()
 	type column struct {
 		account  accounts.ID
-		cmd      *redis.StringSliceCmd
+		cmd      redis.Cmder
 		backward bool // the next one is last
 	}
 	var columns []column
 	for _, account := range batch {
 		q := Queue(account)
-		for _, s := range []State{Running, Pending, Scheduled, Waiting} {
+		for _, s := range onLines {
 			if !slices.Contains(states, s) {
 				continue
 			}
@@ -74,11 +105,16 @@ func (c *Client) places(ctx context.Context, batch []accounts.ID, states []State
 			case Running:
 				col.cmd, col.backward = p.LRange(ctx, activeKey(q), -last-1, -1), true
 			case Pending:
+				prefix := lane.Prefix(q)
+				parked := parkedScript.Eval(ctx, p, []string{prefix + "lanes", prefix + "heads"}, prefix, limit)
+				columns = append(columns, column{account: account, cmd: parked})
 				col.cmd, col.backward = p.LRange(ctx, pendingKey(q), -last-1, -1), true
 			case Scheduled:
 				col.cmd = p.ZRange(ctx, scheduledKey(q), 0, last)
 			case Waiting:
 				col.cmd = p.ZRange(ctx, retryKey(q), 0, last)
+			case Blocked:
+				col.cmd = p.ZRange(ctx, archivedKey(q), 0, last)
 			}
 			columns = append(columns, col)
 		}
@@ -91,7 +127,13 @@ func (c *Client) places(ctx context.Context, batch []accounts.ID, states []State
 	}
 	var places []place
 	for _, col := range columns {
-		ids := col.cmd.Val()
+		var ids []string
+		switch cmd := col.cmd.(type) {
+		case *redis.StringSliceCmd:
+			ids = cmd.Val()
+		case *redis.Cmd:
+			ids, _ = cmd.StringSlice()
+		}
 		if col.backward {
 			slices.Reverse(ids)
 		}
@@ -112,21 +154,22 @@ func (c *Client) readAll(ctx context.Context, results []Result, places []place) 
 		tasks := make([]*redis.SliceCmd, len(chunk))
 		marks := make([]*redis.BoolCmd, len(chunk))
 		for i, at := range chunk {
-			tasks[i] = p.HMGet(ctx, taskKey(Queue(at.account), at.id), "state", "msg")
+			tasks[i] = p.HMGet(ctx, taskKey(Queue(at.account), at.id), taskFields...)
 			marks[i] = p.SIsMember(ctx, CancelledKey(at.account), at.id)
 		}
 		if _, err := p.Exec(ctx); err != nil {
 			return nil, unavailable("list jobs", err)
 		}
 		for i, at := range chunk {
-			state, _ := tasks[i].Val()[0].(string)
-			msg, ok := tasks[i].Val()[1].(string)
-			if !ok {
+			r, err := read(at.account, at.id, tasks[i].Val(), marks[i].Val())
+			if errors.Is(err, ErrNotFound) {
 				continue
 			}
-			r, err := read(at.account, at.id, state, msg, marks[i].Val())
 			if err != nil {
 				return nil, err
+			}
+			if r.State == Failed {
+				continue // archived by another tool
 			}
 			results = append(results, r)
 		}

@@ -17,6 +17,7 @@ const (
 	Pending   State = "pending"   // on the account's line
 	Scheduled State = "scheduled" // waits for its time
 	Waiting   State = "waiting"   // waits to be tried again: flood wait, connection
+	Blocked   State = "blocked"   // failed for good, and its lane waits for an operator
 	Running   State = "running"
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
@@ -91,7 +92,8 @@ type ResolveResult struct {
 var (
 	// ErrNotFound: no job with this id is on a line, and no outcome is kept.
 	ErrNotFound = errors.New("no such job")
-	// ErrRunning: the job is being run, or has an outcome: it cannot be cancelled.
+	// ErrRunning: the job is not where it could be taken from: it is being run, or
+	// has an outcome, or, for Retry, waits for its turn.
 	ErrRunning = errors.New("the job is running or done")
 	// ErrConflict: the idempotency key was used for another job.
 	ErrConflict = errors.New("the idempotency key belongs to a different job")

@@ -15,10 +15,16 @@ type RetryError struct {
 	// Snooze says that the job did not get its chance (a flood wait, no
 	// connection): no attempt is counted.
 	Snooze bool
-	Err    error
+	// Block keeps the job, and its lane, until an operator retries or cancels it:
+	// After does not count. It is for jobs that have a lane.
+	Block bool
+	Err   error
 }
 
 func (e *RetryError) Error() string {
+	if e.Block {
+		return e.Err.Error()
+	}
 	return fmt.Sprintf("try again after %v: %v", e.After, e.Err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
@@ -27,11 +28,14 @@ return -1`)
 
 // withdrawScript takes a task back that no worker has begun.
 //
-// KEYS task, pending, scheduled; ARGV[1] id.
-var withdrawScript = redis.NewScript(`
+// KEYS task, pending, scheduled; ARGV id, prefix of the queue's lanes.
+var withdrawScript = lane.Script(`
 local state = redis.call("HGET", KEYS[1], "state")
 if state == "pending" then
-	redis.call("LREM", KEYS[2], 0, ARGV[1])
+	local lane = laneOf(KEYS[1])
+	if not (lane and unpark(ARGV[2], ARGV[1], lane)) then
+		redis.call("LREM", KEYS[2], 0, ARGV[1])
+	end
 elseif state == "scheduled" then
 	redis.call("ZREM", KEYS[3], ARGV[1])
 else
@@ -76,6 +80,7 @@ func pendingKey(queue string) string   { return "asynq:{" + queue + "}:pending" 
 func activeKey(queue string) string    { return "asynq:{" + queue + "}:active" }
 func scheduledKey(queue string) string { return "asynq:{" + queue + "}:scheduled" }
 func retryKey(queue string) string     { return "asynq:{" + queue + "}:retry" }
+func archivedKey(queue string) string  { return "asynq:{" + queue + "}:archived" }
 func taskKey(queue, id string) string  { return "asynq:{" + queue + "}:t:" + id }
 
 const queuesKey = "asynq:queues"

@@ -127,13 +127,16 @@ func (c *Conn) InvokeAll(ctx context.Context, calls []Call, ordered bool, done f
 	}
 }
 
+// SentCall is a call that has left.
+type SentCall = batching.Call
+
 // Turn is the place of a call behind others, which other goroutines make.
 type Turn interface {
 	// Follow returns the call to be run behind, nil for none. It waits until that
 	// has left, and returns another one each time it was not run itself.
-	Follow(ctx context.Context) (*batching.Call, error)
+	Follow(ctx context.Context) (*SentCall, error)
 	// Left tells that the call of this turn has left.
-	Left(call *batching.Call)
+	Left(call *SentCall)
 }
 
 // InTurn returns an invoker whose calls leave without waiting for the answers to

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/db"
@@ -87,6 +88,29 @@ func TestCancel(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if got := b.run("cancel", someID); got != (ran{1, "", "enqueue: no job with the id \"" + someID + "\" is on a line\n"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	b := setup(t)
+	id := b.enqueue("alice", "k")
+	if got := b.run("retry", id); got != (ran{1, "", "enqueue: job " + id + " neither waits to be tried again nor blocks its lane; `enqueue get " + id + "` shows it\n"}) {
+		t.Errorf("%+v", got)
+	}
+	// A worker has left it to an operator.
+	rdb, ctx, q := b.client(), t.Context(), "asynq:{acct:alice}:"
+	rdb.LRem(ctx, q+"pending", 0, id)
+	rdb.HSet(ctx, q+"t:"+id, "state", "archived", "lane", strings.Repeat("a", 32), "seq", 1)
+	rdb.HSet(ctx, "switchboard:{acct:alice}:heads", strings.Repeat("a", 32), "1 "+id)
+	rdb.ZAdd(ctx, q+"archived", redis.Z{Score: 1, Member: id})
+	if got := b.run("list", "--state", "blocked", "--json"); got.Code != 0 || !strings.Contains(got.Stdout, `"state":"blocked"`) {
+		t.Errorf("%+v", got)
+	}
+	if got := b.run("retry", id); got != (ran{0, id + "  alice  send  pending\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	if got := b.run("retry", someID); got != (ran{1, "", "enqueue: no job with the id \"" + someID + "\" is on a line\n"}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -24,6 +24,8 @@ type order struct {
 	redis          string
 	account        string
 	idempotencyKey string
+	orderKey       string
+	orderPolicy    string
 	force          bool
 	at             string
 	wait           time.Duration
@@ -35,6 +37,8 @@ func (o *order) register(cmd *cobra.Command, wait time.Duration) {
 	fs.StringVar(&o.account, "account", "", "`name` of the account that does it")
 	_ = cmd.MarkFlagRequired("account")
 	fs.StringVar(&o.idempotencyKey, "idempotency-key", "", "a repeated command with this `key` is the same job, and runs once")
+	fs.StringVar(&o.orderKey, "order-key", "", "jobs of the account with this `key` run in the order they were enqueued; a send's is its peer, and \"\" is none")
+	cli.ChoiceVar(fs, &o.orderPolicy, "order-policy", "", "what jobs behind this one do when it fails for good: run, or wait until it is retried or cancelled", jobs.PolicyContinue, jobs.PolicyBlock)
 	fs.BoolVar(&o.force, "force", false, "put the job on the line of an account that no worker has served yet")
 	fs.StringVar(&o.at, "at", "", "run it at this `time`: RFC 3339 (2030-01-31T15:04:05Z), or from now on (+10m)")
 	fs.DurationVar(&o.wait, "wait", wait, "wait for the outcome, this long at most")
@@ -48,7 +52,10 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 	if e.Account, err = account(o.account); err != nil {
 		return err
 	}
-	e.V, e.IdempotencyKey = jobs.Version, o.idempotencyKey
+	e.V, e.IdempotencyKey, e.OrderPolicy = jobs.Version, o.idempotencyKey, o.orderPolicy
+	if flags.Changed("order-key") {
+		e.OrderKey = &o.orderKey
+	}
 	if flags.Changed("idempotency-key") && o.idempotencyKey == "" {
 		return cli.Usage("--idempotency-key is empty")
 	}
@@ -158,6 +165,7 @@ the account's line, or with --wait when the message is sent.`,
 		Example: `  enqueue send --account alice --to @durov --text "Hello"
   enqueue send --account alice --to +491701234567 --text "<b>Hi</b>" --html --wait
   enqueue send --account alice --to me --text "Wake up" --at +8h
+  enqueue send --account alice --to me --text "Step 2" --order-key ticket-17 --order-policy block
   date | enqueue send --account alice --to me --text - --idempotency-key daily-1 --wait=1m`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -53,7 +53,8 @@ func TestSendOnTheWire(t *testing.T) {
 		t.Errorf("printed %v", o)
 	}
 	send("--to", "-1001234567890", "--text", "<b>x</b>", "--html", "--reply-to", "5", "--silent", "--idempotency-key", "k")
-	send("--to", "me", "--text", "-", "--markdown")
+	send("--to", "me", "--text", "-", "--markdown", "--order-key", "", "--order-policy", "continue")
+	send("--to", "me", "--text", "x", "--order-key", "ticket 17", "--order-policy=block")
 	before := time.Now()
 	o := send("--to", "me", "--text", "later", "--at", "+10m")
 	if at, err := time.Parse(time.RFC3339, o["at"].(string)); err != nil || at.Sub(before) < 10*time.Minute || o["state"] != "scheduled" {
@@ -64,7 +65,8 @@ func TestSendOnTheWire(t *testing.T) {
 	want := []string{
 		`send {"v":1,"account":"alice","send":{"to":"@Durov","text":"Hi \u003cb\u003e"}}`,
 		`send {"v":1,"account":"alice","idempotency_key":"k","send":{"to":"-1001234567890","text":"\u003cb\u003ex\u003c/b\u003e","markup":"html","reply_to":5,"silent":true}}`,
-		`send {"v":1,"account":"alice","send":{"to":"me","text":"from stdin","markup":"markdown"}}`,
+		`send {"v":1,"account":"alice","order_key":"","order_policy":"continue","send":{"to":"me","text":"from stdin","markup":"markdown"}}`,
+		`send {"v":1,"account":"alice","order_key":"ticket 17","order_policy":"block","send":{"to":"me","text":"x"}}`,
 	}
 	if diff := cmp.Diff(want, pending); diff != "" {
 		t.Errorf("pending: %s", diff)

@@ -62,7 +62,7 @@ newest first.`,
 	cli.RedisVar(fs, &redisURL)
 	cli.DatabaseVar(fs, &database, ledgerUsage)
 	fs.StringVar(&name, "account", "", "`name` of an account; default all")
-	cli.ChoiceVar(fs, &state, "state", "", "jobs in this state only", "pending", "scheduled", "waiting", "running",
+	cli.ChoiceVar(fs, &state, "state", "", "jobs in this state only", "pending", "scheduled", "waiting", "blocked", "running",
 		"succeeded", "failed", "unknown", "cancelled")
 	fs.IntVar(&limit, "limit", 100, "list this many at most")
 	return cmd

@@ -43,7 +43,7 @@ in a YAML file (--config). Exit codes: 0 ok, 1 the job or the command failed,
 	}
 	root.AddCommand(
 		sendCommand(env), resolveCommand(env), batchCommand(env),
-		getCommand(env), waitCommand(env), cancelCommand(env), listCommand(env),
+		getCommand(env), waitCommand(env), cancelCommand(env), retryCommand(env), listCommand(env),
 		parseCommand(env),
 	)
 	return cli.Main(ctx, env, root, args)

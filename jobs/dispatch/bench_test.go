@@ -134,3 +134,40 @@ func recvLong(b *testing.B, all <-chan struct{}) {
 		b.Fatal("jobs are missing")
 	}
 }
+
+// BenchmarkBlockedLane measures how long jobs of another lane take from their
+// enqueue to their handler while 10,000 jobs of a lane wait, and how long one
+// takes that comes when those are at the head of the account's line.
+//
+//	go test -bench BlockedLane -benchtime 200x -run - ./jobs/dispatch
+func BenchmarkBlockedLane(tb *testing.B) {
+	b := setup(tb)
+	began := make(chan time.Time, 1)
+	blocked := make(chan struct{}, 1)
+	b.store.give("w", "alice")
+	w := b.worker("w", dispatch.Config{AccountConcurrency: 100}, accounts.LeasesConfig{}, func(_ context.Context, j job) error {
+		if j.text == "blocked" {
+			blocked <- struct{}{}
+			return &jobs.RetryError{After: time.Hour, Snooze: true, Err: errAgain}
+		}
+		began <- time.Now()
+		return nil
+	})
+	b.enqueue("alice", "blocked", jobs.OrderKey("blocked"))
+	recv(tb, "the head of the lane", blocked)
+	b.until("the lane waits", func() bool { return w.Stats().InFlight == 0 })
+	// The line gets its 10,000 jobs at once when the queue is resumed.
+	ctx := context.Background()
+	b.rdb.Set(ctx, "asynq:{acct:alice}:paused", 1, 0)
+	for range 10_000 {
+		b.enqueue("alice", "behind", jobs.OrderKey("blocked"))
+	}
+	b.enqueue("alice", "first", jobs.OrderKey("other"))
+	b.rdb.Del(ctx, "asynq:{acct:alice}:paused")
+	resumed := time.Now()
+	b.enqueue("alice", "wake", jobs.OrderKey(""))
+	first := recv(tb, "a handler", began).Sub(resumed)
+	recv(tb, "a handler", began)
+	measure(tb, began, func(int) { b.enqueue("alice", "other", jobs.OrderKey("other")) })
+	tb.ReportMetric(first.Seconds()*1000, "first-behind-10000-ms")
+}

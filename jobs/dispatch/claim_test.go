@@ -13,6 +13,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
 var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -38,7 +39,7 @@ func TestClaimIsFenced(t *testing.T) {
 	owner := jobs.OwnerKey("alice")
 	claim := func(channel string, token, number int, keep ...any) int {
 		t.Helper()
-		args := append([]any{channel, token, number, fenceTTL, k.task, 1}, keep...)
+		args := append([]any{channel, token, number, fenceTTL, k.task, 1, lane.Prefix("acct:alice")}, keep...)
 		n, err := claimScript.Run(ctx, rdb, []string{owner, tokenKey("alice"), k.active, k.lease, k.pending}, args...).Int()
 		if err != nil {
 			t.Fatalf("claim: %v", err)

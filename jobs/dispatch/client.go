@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -52,7 +51,7 @@ func (c *client) Eval(ctx context.Context, src string, keys []string, args ...an
 
 func (c *client) eval(ctx context.Context, keys []string, args []any, run script) *redis.Cmd {
 	if isDequeue(keys, args) {
-		return c.d.dequeue(ctx, args, run)
+		return c.d.dequeue(ctx, args)
 	}
 	if a, ok := asAck(keys, args); ok {
 		return c.d.acknowledge(ctx, a, keys, args, run)
@@ -82,10 +81,9 @@ func (c *client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	return redis.NewIntResult(0, nil)
 }
 
-// dequeue waits for an account's turn and runs asynq's script on its keys. With
-// the task it learns what is left of the line, what is active, and whether there
-// are cancelled jobs. It answers redis.Nil if there was nothing for maxWait.
-func (d *Dispatcher) dequeue(ctx context.Context, args []any, run script) *redis.Cmd {
+// dequeue waits for an account's turn and begins a job of its line or its lanes.
+// It answers redis.Nil if there was nothing for maxWait.
+func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 	began := time.Now()
 	until := began.Add(maxWait)
 	expiry, ok := args[0].(int64)
@@ -96,47 +94,35 @@ func (d *Dispatcher) dequeue(ctx context.Context, args []any, run script) *redis
 		if !d.awaitRedis(until) {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
-		a, lease := d.roster.next(until)
-		if a == nil {
+		t, ok := d.roster.next(until)
+		if !ok {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
-		k := queueKeys(a.queue)
-		p := d.rdb.Pipeline()
-		task := run(ctx, p, []string{k.pending, k.paused, k.active, k.lease}, expiry+int64(time.Since(began)/time.Second), k.task)
-		pending := p.LLen(ctx, k.pending)
-		active := p.LLen(ctx, k.active)
-		marks := p.SCard(ctx, jobs.CancelledKey(a.id))
-		_, _ = p.Exec(ctx) // every command has its own error
-		err := task.Err()
-		none := errors.Is(err, redis.Nil)
-		if err == nil || none {
-			err = cmp.Or(pending.Err(), active.Err(), marks.Err())
+		a := t.acct
+		p, err := d.pull(ctx, t, expiry+int64(time.Since(began)/time.Second))
+		if err == nil && len(p.unsorted) > 0 {
+			err = d.sort(ctx, a, p.unsorted)
 		}
 		switch {
-		case link.NoScript(err):
-			d.roster.repeat(a)
-			return task // asynq sends the source
+		case errors.Is(err, errUnreadable):
+			d.log.Error("task cannot be read", "account", a.id, "error", err)
+			d.roster.failed(a)
+			return redis.NewCmdResult(p.msg, nil)
 		case err != nil:
 			d.health.failed(err)
 			d.roster.failed(a)
 			d.log.Debug("dequeue failed", "account", a.id, "error", err)
 			continue
-		case none:
-			d.roster.empty(a, active.Val())
+		case p.msg == "":
+			d.roster.empty(a, p)
 			continue
 		}
-		id, err := d.taskID(task)
-		if err != nil {
-			d.log.Error("task cannot be read", "account", a.id, "error", err)
-			d.roster.failed(a)
-			return task
-		}
-		if !lease.Valid() || time.Since(began) > maxDequeue {
+		if !t.lease.Valid() || time.Since(began) > maxDequeue {
 			d.roster.failed(a) // it stays active until it is claimed
 			continue
 		}
-		d.roster.landed(a, newFlight(a, lease, id, marks.Val()), pending.Val(), active.Val())
-		return task
+		d.roster.landed(newFlight(a, t.lease, p.id, p.marks), p)
+		return redis.NewCmdResult(p.msg, nil)
 	}
 }
 
@@ -150,15 +136,6 @@ func (d *Dispatcher) awaitRedis(until time.Time) bool {
 	case <-t.C:
 		return false
 	}
-}
-
-func (d *Dispatcher) taskID(task *redis.Cmd) (string, error) {
-	msg, err := task.Text()
-	if err != nil {
-		return "", err
-	}
-	id, _, err := taskOf([]byte(msg))
-	return id, err
 }
 
 // acknowledge sends asynq's ack once the handler has returned, and as often as it
@@ -188,6 +165,10 @@ func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args
 			a.kind = ackRetry
 			run = runRetry
 		}
+	}
+	if f.lane != "" && (a.kind == ackRetry || a.kind == ackRequeue) {
+		keys, args = asBack(f, a, keys, args, wayOf(herr))
+		run = runBack
 	}
 	if a.kind == ackRetry {
 		if sec, ok := args[2].(int64); ok {

@@ -21,16 +21,16 @@ import (
 
 // Config tunes a Dispatcher. The zero Config is usable.
 type Config struct {
-	Concurrency        int           // jobs at once on this worker; default 100
-	AccountConcurrency int           // jobs at once of one account; default 1, which keeps their order
+	Concurrency        int           // jobs at once on this worker; default 500
+	AccountConcurrency int           // jobs at once of one account, half of them of one lane; default 100
 	SweepEvery         time.Duration // between looks at every account held; default 30s
 	DrainTimeout       time.Duration // for jobs in flight when Run ends; default 20s
 	StopGrace          time.Duration // for handlers to return once they are cancelled; default 5s
 }
 
 func (c Config) withDefaults() Config {
-	c.Concurrency = cmp.Or(c.Concurrency, 100)
-	c.AccountConcurrency = cmp.Or(c.AccountConcurrency, 1)
+	c.Concurrency = cmp.Or(c.Concurrency, 500)
+	c.AccountConcurrency = cmp.Or(c.AccountConcurrency, 100)
 	c.SweepEvery = cmp.Or(c.SweepEvery, 30*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
 	c.StopGrace = cmp.Or(c.StopGrace, 5*time.Second)

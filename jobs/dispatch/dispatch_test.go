@@ -118,8 +118,8 @@ func TestAccountsTakeTurns(t *testing.T) {
 func TestConcurrencyLimits(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.enqueueMany("a", 6)
-	b.enqueueMany("b", 6)
+	b.enqueueMany("a", 6, jobs.OrderKey(""))
+	b.enqueueMany("b", 6, jobs.OrderKey(""))
 	var all, most atomic.Int32
 	var each [2]atomic.Int32
 	var mostEach atomic.Int32

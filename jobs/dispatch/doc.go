@@ -13,6 +13,10 @@
 //     the acknowledgement is in Redis, not before.
 //   - Accounts with work take turns; within an account jobs start in the order
 //     of its line. A new owner puts what the old one had begun back at the head.
+//   - Jobs of one lane (see package lane) start in the order of the line, and a
+//     job that has to be tried again keeps those behind it back, through changes
+//     of the owner too. A handler that runs beside others of its lane finds its
+//     turn in the context. A lane that waits delays no other.
 //   - An acknowledgement survives an outage of Redis for as long as the account's
 //     lease lasts. Once the lease has ended it is not sent: the task belongs to
 //     the next owner.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
 const (
@@ -23,8 +24,10 @@ type flightKey struct{ queue, id string }
 // flight is one job from its dequeue until its handler has returned and its
 // acknowledgement is in Redis, or will never be sent. The slot is taken so long.
 type flight struct {
-	key      flightKey // immutable, as are acct, lease, marks and landedAt
+	key      flightKey // immutable once it has landed, as are all to returned
 	acct     *account
+	lane     string         // "" if it is in none
+	turn     *lane.Turn     // nil if it is in none
 	lease    accounts.Lease // under which it was dequeued
 	marks    int64          // size of the account's set of cancelled jobs then
 	landedAt time.Time
@@ -63,6 +66,7 @@ func (d *Dispatcher) handler(h asynq.Handler) func(context.Context, *asynq.Task)
 		if f == nil {
 			return errGone
 		}
+		ctx = lane.With(ctx, f.turn)
 		defer func() {
 			if x := recover(); x != nil {
 				err = fmt.Errorf("handler panicked: %v", x)
@@ -104,6 +108,7 @@ func (r *roster) end(f *flight, err error) {
 func (r *roster) returnedLocked(f *flight) {
 	if !f.isReturned {
 		f.isReturned, f.returnedAt = true, time.Now()
+		f.acct.turnEnds(f)
 		close(f.returned)
 		r.settleLocked(f)
 	}
@@ -160,6 +165,7 @@ func (r *roster) settleLocked(f *flight) {
 	delete(r.flights, f.key)
 	a := f.acct
 	a.flights--
+	r.leaveLaneLocked(f)
 	if a.phase == gained {
 		r.oweLocked(a)
 	}

@@ -126,7 +126,7 @@ func TestHandOver(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	want := b.enqueueMany("alice", 10)
+	want := b.enqueueMany("alice", 10, jobs.OrderKey(""))
 	lcfg := accounts.LeasesConfig{TTL: 400 * time.Millisecond, DropTimeout: time.Millisecond}
 	started := make(chan string, 10)
 	gate := make(chan struct{})
@@ -205,13 +205,18 @@ type slowDequeue struct {
 	popped, gate chan struct{}
 }
 
-func (h *slowDequeue) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (h *slowDequeue) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *slowDequeue) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h *slowDequeue) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		args := cmds[0].Args()
-		if len(args) > 3 && args[3] == "asynq:{acct:alice}:pending" && cmds[0].Err() == nil {
+	return next
+}
+func (h *slowDequeue) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		args := cmd.Args()
+		if len(args) < 4 || args[3] != "asynq:{acct:alice}:pending" || err != nil {
+			return err
+		}
+		if got, _ := cmd.(*redis.Cmd).Slice(); len(got) > 0 && got[0] != "" {
 			h.once.Do(func() {
 				close(h.popped)
 				<-h.gate

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
@@ -110,7 +111,7 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 			k := queueKeys(v.acct.queue)
 			owner := jobs.OwnerKey(v.acct.id)
 			if v.claim > 0 {
-				args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano()}
+				args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano(), lane.Prefix(v.acct.queue)}
 				for _, id := range v.keep {
 					args = append(args, id)
 				}
@@ -118,7 +119,7 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 			}
 			looks[i] = lookScript.EvalSha(ctx, p,
 				[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner},
-				now.Unix(), k.task, now.UnixNano(), k.group, d.channel)
+				now.Unix(), k.task, now.UnixNano(), k.group, d.channel, lane.Prefix(v.acct.queue))
 		}
 	})
 	d.health.failed(err)

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,7 +207,10 @@ func (b *bench) worker(name string, cfg dispatch.Config, lcfg accounts.LeasesCon
 	return b.workerOn(b.rdb, name, cfg, lcfg, h)
 }
 
+// workerOn runs one job of an account at a time unless cfg says otherwise: most
+// handlers of these tests do not heed their turns.
 func (b *bench) workerOn(rdb redis.UniversalClient, name string, cfg dispatch.Config, lcfg accounts.LeasesConfig, h handler) *worker {
+	cfg.AccountConcurrency = cmp.Or(cfg.AccountConcurrency, 1)
 	log := slog.New(slog.NewTextHandler(logTo{b.t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("worker", name)
 	w := &worker{Dispatcher: dispatch.New(rdb, name, cfg, log)}
 	leases := accounts.NewLeases(b.store, name, w, lcfg, discard)
@@ -252,11 +256,11 @@ func (b *bench) enqueue(account accounts.ID, text string, opts ...jobs.Option) j
 	return j
 }
 
-func (b *bench) enqueueMany(account accounts.ID, n int) (texts []string) {
+func (b *bench) enqueueMany(account accounts.ID, n int, opts ...jobs.Option) (texts []string) {
 	b.t.Helper()
 	for i := range n {
 		texts = append(texts, fmt.Sprint(i))
-		b.enqueue(account, fmt.Sprint(i))
+		b.enqueue(account, fmt.Sprint(i), opts...)
 	}
 	return texts
 }

@@ -26,11 +26,13 @@ type account struct {
 	phase phase
 	lease accounts.Lease
 
-	flights int           // jobs not settled, be it under an earlier lease
-	pulling bool          // a dequeue is on its way
-	pulls   uint64        // dequeues so far
-	idle    chan struct{} // closed once nothing is in flight; nil unless leaving
-	gone    bool          // dropped; forgotten once nothing is in flight
+	flights int                 // jobs not settled, be it under an earlier lease
+	lanes   map[string]*running // lanes with jobs in flight
+	stale   []string            // lanes whose chains have settled since the dequeue on its way began
+	pulling bool                // a dequeue is on its way
+	pulls   uint64              // dequeues so far
+	idle    chan struct{}       // closed once nothing is in flight; nil unless leaving
+	gone    bool                // dropped; forgotten once nothing is in flight
 
 	more   bool // there may be work on the line
 	queued bool // in roster.ready
@@ -88,7 +90,7 @@ func (r *roster) gain(ls []accounts.Lease) {
 	for _, l := range ls {
 		a := r.accounts[l.Account]
 		if a == nil {
-			a = &account{id: l.Account, queue: jobs.Queue(l.Account), dueIndex: -1}
+			a = &account{id: l.Account, queue: jobs.Queue(l.Account), lanes: map[string]*running{}, dueIndex: -1}
 			r.accounts[l.Account] = a
 		}
 		a.phase, a.lease, a.idle, a.gone = gained, l, nil, false
@@ -196,30 +198,31 @@ func (r *roster) eligibleLocked(a *account) bool {
 	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && a.flights < r.accountLimit
 }
 
-// next returns the account whose turn it is to give a job, or nil when until has
-// come or stop was called. The account is pulling until landed, empty or failed.
-func (r *roster) next(until time.Time) (*account, accounts.Lease) {
-	t := time.NewTimer(time.Until(until))
-	defer t.Stop()
+// next returns the account whose turn it is to give a job, and false when until
+// has come or stop was called. The account is pulling until landed, empty or
+// failed.
+func (r *roster) next(until time.Time) (turn, bool) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
 	for {
-		a, lease, stopping := r.take()
-		if a != nil || stopping {
-			return a, lease
+		t, stopping := r.take()
+		if t.acct != nil || stopping {
+			return t, !stopping
 		}
 		select {
 		case <-r.turn:
-		case <-t.C:
-			return nil, accounts.Lease{}
+		case <-timer.C:
+			return turn{}, false
 		}
 	}
 }
 
-func (r *roster) take() (a *account, lease accounts.Lease, stopping bool) {
+func (r *roster) take() (t turn, stopping bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
 		r.kickNext() // for the next call
-		return nil, accounts.Lease{}, true
+		return turn{}, true
 	}
 	for len(r.ready) > 0 && len(r.flights)+r.pulling < r.limit {
 		a := r.ready[0]
@@ -231,14 +234,15 @@ func (r *roster) take() (a *account, lease accounts.Lease, stopping bool) {
 		a.more, a.pulling = false, true
 		a.pulls++
 		r.pulling++
-		return a, a.lease, false
+		return turn{acct: a, lease: a.lease, number: a.pulls, full: r.fullLocked(a)}, false
 	}
-	return nil, accounts.Lease{}, false
+	return turn{}, false
 }
 
 // pulledLocked ends a pull. It requires r.mu.
 func (r *roster) pulledLocked(a *account) {
 	a.pulling = false
+	a.forgetStale()
 	r.pulling--
 	r.oweLocked(a)
 	r.idleLocked(a)
@@ -246,25 +250,28 @@ func (r *roster) pulledLocked(a *account) {
 	r.kickNext()
 }
 
-// landed notes a job that was dequeued, and what the same pipeline saw behind it.
-func (r *roster) landed(a *account, f *flight, pending, active int64) {
+// landed notes a job that was dequeued.
+func (r *roster) landed(f *flight, p pulled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	a := f.acct
 	r.flights[f.key] = f
 	a.flights++
-	r.compareLocked(a, active)
-	if pending > 0 {
-		a.more = true
-	}
+	a.enterLane(f, p.lane)
+	r.compareLocked(a, p.active)
+	a.more = a.more || p.more
 	r.pulledLocked(a)
 }
 
-// empty notes that there was nothing to dequeue: no job, or the queue is paused.
-// Only a wake or a look makes the account ready again.
-func (r *roster) empty(a *account, active int64) {
+// empty notes that there was nothing to dequeue: no job that may be begun, or the
+// queue is paused. If the dequeue had not got through all of the line there is
+// more; else only a wake, a look, or the end of a job in a full lane makes the
+// account ready again.
+func (r *roster) empty(a *account, p pulled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.compareLocked(a, active)
+	r.compareLocked(a, p.active)
+	a.more = a.more || p.more
 	r.pulledLocked(a)
 }
 
@@ -286,16 +293,4 @@ func (r *roster) failed(a *account) {
 		a.owesClaim = true
 	}
 	r.pulledLocked(a)
-}
-
-// repeat puts the account back at the head of the line: its dequeue did not run.
-func (r *roster) repeat(a *account) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a.more = true
-	r.pulledLocked(a)
-	if n := len(r.ready) - 1; n > 0 && a.queued && r.ready[n] == a {
-		copy(r.ready[1:], r.ready[:n])
-		r.ready[0] = a
-	}
 }

@@ -12,17 +12,18 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
 // keysOf are asynq's keys of one account's queue, v0.26.0.
-type keysOf struct{ pending, paused, active, lease, scheduled, retry, completed, task, group string }
+type keysOf struct{ pending, paused, active, lease, scheduled, retry, archived, completed, task, group string }
 
 func queueKeys(queue string) keysOf {
 	p := "asynq:{" + queue + "}:"
 	return keysOf{
 		pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
-		scheduled: p + "scheduled", retry: p + "retry", completed: p + "completed",
+		scheduled: p + "scheduled", retry: p + "retry", archived: p + "archived", completed: p + "completed",
 		task: p + "t:", group: p + "g:",
 	}
 }
@@ -36,14 +37,15 @@ func tokenKey(id accounts.ID) string { return "switchboard:{" + jobs.Queue(id) +
 const fenceTTL = 60 // seconds
 
 // claimScript makes a worker the owner of an account's line and puts the tasks
-// that are active but not kept back at the head of pending, in their order. An
+// that are active but not kept back: those of lanes to their places, the others at
+// the head of pending, in their order. An
 // older token than the latest owner's is refused with -1. A claim that arrives
 // twice, or late, changes nothing: what it would keep is out of date.
 //
 // KEYS owner, token, active, lease, pending; ARGV channel, token, number of the
-// claim, seconds that both are kept, task key prefix, now in nanoseconds, and ids
-// to keep.
-var claimScript = redis.NewScript(`
+// claim, seconds that both are kept, task key prefix, now in nanoseconds,
+// prefix of the queue's lanes, and ids to keep.
+var claimScript = lane.Script(`
 local token, claim = string.match(redis.call("GET", KEYS[2]) or "0 0", "^(%d+) (%d+)$")
 if tonumber(token) > tonumber(ARGV[2]) then
 	return -1
@@ -54,7 +56,7 @@ end
 redis.call("SET", KEYS[2], ARGV[2] .. " " .. ARGV[3], "EX", ARGV[4])
 redis.call("SET", KEYS[1], ARGV[1])
 local keep = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
 	keep[ARGV[i]] = true
 end
 local moved = 0
@@ -63,33 +65,43 @@ for _, id in ipairs(redis.call("LRANGE", KEYS[3], 0, -1)) do
 		redis.call("LREM", KEYS[3], 1, id)
 		redis.call("ZREM", KEYS[4], id)
 		local key = ARGV[5] .. id
-		if redis.call("HEXISTS", key, "msg") == 1 then
-			redis.call("RPUSH", KEYS[5], id)
-			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[6])
-			moved = moved + 1
-		else
+		local lane = laneOf(key)
+		if redis.call("HEXISTS", key, "msg") == 0 then
 			redis.call("DEL", key)
+		else
+			if lane then
+				park(ARGV[7], key, id, lane, ARGV[6])
+			else
+				redis.call("RPUSH", KEYS[5], id)
+				redis.call("HSET", key, "state", "pending", "pending_since", ARGV[6])
+			end
+			moved = moved + 1
 		end
 	end
 end
 return moved`)
 
 // lookScript does for one queue what asynq's forwarder and janitor do, at most
-// 100 tasks of each kind, and tells what is there: pending, active, 1 if paused,
-// when the next scheduled or retried task is due (-1: none), 1 if the owner key
+// 100 tasks of each kind, and tells what is there: pending tasks and ready lanes,
+// active tasks, 1 if paused, when the next scheduled or retried task is due (-1: none), 1 if the owner key
 // is ours.
 //
 // KEYS pending, active, paused, scheduled, retry, completed, owner; ARGV now in
-// seconds, task key prefix, now in nanoseconds, group key prefix, channel.
-var lookScript = redis.NewScript(`
+// seconds, task key prefix, now in nanoseconds, group key prefix, channel, prefix
+// of the queue's lanes.
+var lookScript = lane.Script(`
 for i = 4, 5 do
 	for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[i], "-inf", ARGV[1], "LIMIT", 0, 100)) do
 		local key = ARGV[2] .. id
 		local group = redis.call("HGET", key, "group")
+		local lane = i == 5 and laneOf(key)
 		redis.call("ZREM", KEYS[i], id)
 		if group and group ~= "" then
 			redis.call("ZADD", ARGV[4] .. group, ARGV[1], id)
 			redis.call("HSET", key, "state", "aggregating")
+		elseif lane then
+			release(ARGV[6], id, lane)
+			park(ARGV[6], key, id, lane, ARGV[3])
 		else
 			redis.call("LPUSH", KEYS[1], id)
 			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[3])
@@ -111,7 +123,8 @@ local mine = 0
 if redis.call("GET", KEYS[7]) == ARGV[5] then
 	mine = 1
 end
-return { redis.call("LLEN", KEYS[1]), redis.call("LLEN", KEYS[2]), redis.call("EXISTS", KEYS[3]), due, mine }`)
+local pending = redis.call("LLEN", KEYS[1]) + redis.call("ZCARD", ARGV[6] .. "lanes")
+return { pending, redis.call("LLEN", KEYS[2]), redis.call("EXISTS", KEYS[3]), due, mine }`)
 
 // disownScript removes an owner key that still names us.
 //
@@ -136,21 +149,30 @@ end
 redis.call("ZREM", KEYS[3], ARGV[1])
 redis.call("ZADD", KEYS[4], ARGV[3], ARGV[1])
 redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "retry")
+` + countFailure(5) + `
+return redis.status_reply("OK")`)
+
+// countFailure is the part of a script that counts as asynq does: in four keys
+// from the given one on, if ARGV[5] is 1. ARGV[4] is when the day's counters
+// expire, ARGV[6] the largest counter.
+func countFailure(first int) string {
+	return fmt.Sprintf(`
 if tonumber(ARGV[5]) == 1 then
-	for i = 5, 6 do
+	for i = %[1]d, %[1]d + 1 do
 		if redis.call("INCR", KEYS[i]) == 1 then
 			redis.call("EXPIREAT", KEYS[i], ARGV[4])
 		end
 	end
-	if redis.call("GET", KEYS[7]) == ARGV[6] then
-		redis.call("SET", KEYS[7], 1)
-		redis.call("SET", KEYS[8], 1)
-	else
-		redis.call("INCR", KEYS[7])
-		redis.call("INCR", KEYS[8])
+	local full = redis.call("GET", KEYS[%[1]d + 2]) == ARGV[6]
+	for i = %[1]d + 2, %[1]d + 3 do
+		if full then
+			redis.call("SET", KEYS[i], 1)
+		else
+			redis.call("INCR", KEYS[i])
+		end
 	end
-end
-return redis.status_reply("OK")`)
+end`, first)
+}
 
 // pipelined runs scripts by their hash in one round trip, and once more if the
 // server has not seen them. The commands' own errors are the caller's to read;
@@ -260,9 +282,9 @@ func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, er
 	return keys, []any{a.id, msg, at, args[5], failure, args[6]}, nil
 }
 
-// runRetry has the form of asynq's scripts. It sends the source: it is rare.
+// runRetry has the form of asynq's scripts.
 func runRetry(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
-	return retryScript.Eval(ctx, c, keys, args...)
+	return retryScript.Run(ctx, c, keys, args...)
 }
 
 // Fields of a task in asynq.proto, v0.26.0.

@@ -17,6 +17,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
@@ -144,14 +145,20 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 
 	answer, err := h.runThrough(ctx, j)
 	end, retry := h.ending(ctx, j, answer, err)
+	if b, ok := answer.(jobs.BatchResult); ok && end.State == jobs.Succeeded {
+		end.State, end.Error = b.Outcome()
+	}
+	if retry == nil && end.State == jobs.Failed {
+		retry = h.failInLane(ctx, j, end.Error)
+	}
 	if retry != nil {
-		h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", err)
-		return cmp.Or(h.keep(ctx, j), retry)
+		if !errors.Is(retry, lane.ErrBehind) {
+			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", retry)
+		}
+		return cmp.Or(h.keep(ctx, j, retry), retry)
 	}
 	res.State, res.Result, res.Error = end.State, end.Result, end.Error
-	if b, ok := answer.(jobs.BatchResult); ok && res.State == jobs.Succeeded {
-		res.State, res.Error = b.Outcome()
-	} else if res.Result == nil {
+	if res.Result == nil {
 		res.Result = j.progress.partly()
 	}
 	return h.finish(ctx, j, res)
@@ -208,9 +215,19 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 		return nil, err
 	}
 	inv := h.Resolver.Harvesting(j.lease.Account, conn)
+	turn := lane.From(ctx)
+	if turn != nil && j.kind != jobs.KindSend {
+		if err := turn.Alone(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch j.kind {
 	case jobs.KindSend:
-		return h.send(ctx, j, conn.Account(), inv)
+		last := inv
+		if turn != nil {
+			last = h.Resolver.Harvesting(j.lease.Account, conn.InTurn(inLane{turn}))
+		}
+		return h.send(ctx, j, conn.Account(), inv, last)
 	case jobs.KindResolve:
 		return h.resolve(ctx, conn.Account(), inv, j.envelope.Resolve)
 	case jobs.KindBatch:
@@ -218,6 +235,31 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 	}
 	return nil, fmt.Errorf("kind %q has no handler", j.kind)
 }
+
+// failInLane tells what a failure for good means to the job's lane: nil to record
+// it. It has its place behind the jobs before it: they may yet block the lane.
+func (h *Handlers) failInLane(ctx context.Context, j *job, end *jobs.Error) error {
+	if turn := lane.From(ctx); turn != nil {
+		if err := turn.Alone(ctx); err != nil {
+			return snooze(0, err)
+		}
+		if j.envelope.OrderPolicy == jobs.PolicyBlock {
+			return &jobs.RetryError{Block: true, Err: end}
+		}
+	}
+	return nil
+}
+
+// inLane is a turn among calls that package pool has sent.
+type inLane struct{ *lane.Turn }
+
+func (t inLane) Follow(ctx context.Context) (*pool.SentCall, error) {
+	call, err := t.Turn.Follow(ctx)
+	sent, _ := call.(*pool.SentCall)
+	return sent, err
+}
+
+func (t inLane) Left(call *pool.SentCall) { t.Turn.Left(call) }
 
 // finish records an outcome, then publishes it. The outcome must be kept even if
 // the job's time is over: the message is sent.

@@ -38,9 +38,11 @@ type fixture struct {
 	client *jobs.Client
 	ledger *db.Ledger
 	leases *accounts.Leases
+
+	dispatch dispatch.Config // of workers to come
 }
 
-func setup(t *testing.T) *fixture {
+func setup(t testing.TB) *fixture {
 	t.Helper()
 	w := simtest.New(t, "alice", "bob")
 	opt, err := redis.ParseURL(testenv.Redis(t))
@@ -57,10 +59,10 @@ func setup(t *testing.T) *fixture {
 
 // work serves the accounts until the test ends or stop is called. change may
 // replace what the handlers work with.
-func (f *fixture) work(t *testing.T, cfg handlers.Config, change func(*handlers.Deps)) (stop func()) {
+func (f *fixture) work(t testing.TB, cfg handlers.Config, change func(*handlers.Deps)) (stop func()) {
 	t.Helper()
 	res := resolver.New(f.DB.Peers(), resolver.Config{}, f.Log)
-	d := dispatch.New(f.redis, "worker", dispatch.Config{}, f.Log)
+	d := dispatch.New(f.redis, "worker", f.dispatch, f.Log)
 	deps := handlers.Deps{
 		Leases: f.leases, Cancels: d, Pool: f.Pool(t, pool.Config{}), Resolver: res,
 		Ledger: f.ledger, Progress: f.DB.Progress(), Redis: f.redis, Worker: "worker", Log: f.Log,

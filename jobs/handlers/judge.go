@@ -12,6 +12,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/peers"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
@@ -44,6 +45,8 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	switch {
 	case errors.Is(err, accounts.ErrLeaseLost), errors.Is(err, pool.ErrClosed):
 		return failure{}, fmt.Errorf("job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
+	case errors.Is(err, lane.ErrBehind):
+		return failure{}, snooze(0, err)
 	case errors.As(err, &flood):
 		return failure{}, snooze(flood.Wait, err)
 	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"time"
 
@@ -151,15 +152,45 @@ func (p *progress) settle() {
 	}
 }
 
-// keep stores what is done of a batch that has to be tried again.
-func (h *Handlers) keep(ctx context.Context, j *job) error {
+// keep stores what is done of a batch that has to be tried again. If it blocks its
+// lane the next run, which an operator asks for, shall repeat what failed.
+func (h *Handlers) keep(ctx context.Context, j *job, retry error) error {
 	p := j.progress
 	p.settle()
-	if p == nil || len(p.unsaved) == 0 {
+	if p == nil {
 		return nil
 	}
-	_, err := patiently(context.WithoutCancel(ctx), h, j, "store what is done of the batch", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, h.Progress.SaveCalls(ctx, j.lease, j.id, p.unsaved)
+	var again *jobs.RetryError
+	if errors.As(retry, &again) && again.Block {
+		if err := h.forget(ctx, j); err != nil {
+			return err
+		}
+		clear(p.unsaved)
+		for i, r := range p.results {
+			if r.State == jobs.Succeeded || r.State == jobs.Unknown {
+				p.unsaved[i] = r
+			}
+		}
+	}
+	if len(p.unsaved) == 0 {
+		return nil
+	}
+	return h.change(ctx, j, "store what is done of the batch", func(ctx context.Context) error {
+		return h.Progress.SaveCalls(ctx, j.lease, j.id, p.unsaved)
+	})
+}
+
+// forget removes what the store has of single calls.
+func (h *Handlers) forget(ctx context.Context, j *job) error {
+	return h.change(ctx, j, "forget the calls of the batch", func(ctx context.Context) error {
+		return h.Progress.ForgetCalls(ctx, j.id)
+	})
+}
+
+// change writes to the store, also if the job's time is over.
+func (h *Handlers) change(ctx context.Context, j *job, what string, do func(context.Context) error) error {
+	_, err := patiently(context.WithoutCancel(ctx), h, j, what, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, do(ctx)
 	})
 	return err
 }
@@ -174,8 +205,5 @@ func (h *Handlers) published(ctx context.Context, j *job, res jobs.Result, forge
 	if !forget {
 		return nil
 	}
-	_, err := patiently(context.WithoutCancel(ctx), h, j, "forget the calls of the batch", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, h.Progress.ForgetCalls(ctx, j.id)
-	})
-	return err
+	return h.forget(ctx, j)
 }

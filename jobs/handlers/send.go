@@ -21,12 +21,13 @@ import (
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
-func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv tg.Invoker) (jobs.SendResult, error) {
+// send looks up what it needs by inv, and sends by last.
+func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv, last tg.Invoker) (jobs.SendResult, error) {
 	m, err := h.message(ctx, a, h.asking(a, inv), j.envelope.Send, randomID(j.id))
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
-	updates, err := tg.NewClient(inv).MessagesSendMessage(ctx, m.req)
+	updates, err := tg.NewClient(last).MessagesSendMessage(ctx, m.req)
 	if err != nil {
 		return jobs.SendResult{}, err
 	}

@@ -1,0 +1,91 @@
+// Package lane keeps jobs of one account with the same order key in their order.
+//
+// In Redis a lane is a sorted set of the jobs that left the account's line and
+// could not be begun, by the sequence number that each got as it left. A lane is
+// on the list of ready lanes while its next job may be begun: none that came
+// before waits to be tried again, is blocked, or has been left to an operator.
+// That one, at most one a lane, is its head. Script gives every script that moves
+// jobs the same few functions for this.
+//
+// In a worker the jobs of a lane that run at the same time are a chain of Turns:
+// the call of one follows the call of the one before.
+package lane
+
+import (
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Size is how many characters the name of a lane has.
+const Size = 32
+
+// None is the lane of a job that may overtake and be overtaken.
+var None = strings.Repeat("0", Size)
+
+// Header carries the name of a job's lane in its task, so that a script finds it
+// without understanding the payload.
+const Header = "switchboard-lane"
+
+// Prefix is how the keys of a queue's lanes begin. Behind it come "lanes" (the
+// ready ones, by the number of their next job), "heads" (of lanes that wait:
+// number and job), "lane:" and a name (the jobs, by number), and "seq" (the last
+// number).
+func Prefix(queue string) string { return "switchboard:{" + queue + "}:" }
+
+// Script returns a script that can use these functions. p is the queue's Prefix,
+// key the key of the task of job id.
+//
+//	laneOf(key)           the job's lane; false if it has none, or none is known
+//	number(p, key)        its number, a new one if it had none
+//	refresh(p, lane)      after every change: makes the lane ready, or not
+//	park(p, key, id, l)   puts a job into its place in lane l; now in nanoseconds
+//	unpark(p, id, lane)   takes it out again; true if it was there
+//	release(p, id, lane)  lets the lane go on if the job is its head
+func Script(src string) *redis.Script { return redis.NewScript(functions + src) }
+
+const functions = `
+local none = string.rep("0", 32)
+local function laneOf(key)
+	local lane = redis.call("HGET", key, "lane")
+	return lane and lane ~= none and lane
+end
+local function number(p, key)
+	local n = redis.call("HGET", key, "seq")
+	if not n then
+		n = redis.call("INCR", p .. "seq")
+		redis.call("HSET", key, "seq", n)
+	end
+	return tonumber(n)
+end
+local function headOf(p, lane)
+	local n, id = string.match(redis.call("HGET", p .. "heads", lane) or "", "^(%d+) (.*)$")
+	return tonumber(n), id
+end
+local function refresh(p, lane)
+	local first = redis.call("ZRANGE", p .. "lane:" .. lane, 0, 0, "WITHSCORES")
+	local head = headOf(p, lane)
+	if first[1] and (not head or tonumber(first[2]) < head) then
+		redis.call("ZADD", p .. "lanes", first[2], lane)
+	else
+		redis.call("ZREM", p .. "lanes", lane)
+	end
+end
+local function park(p, key, id, lane, now)
+	redis.call("HSET", key, "state", "pending", "pending_since", now)
+	redis.call("ZADD", p .. "lane:" .. lane, number(p, key), id)
+	refresh(p, lane)
+end
+local function unpark(p, id, lane)
+	local was = redis.call("ZREM", p .. "lane:" .. lane, id) == 1
+	refresh(p, lane)
+	return was
+end
+local function release(p, id, lane)
+	local _, head = headOf(p, lane)
+	if head == id then
+		redis.call("HDEL", p .. "heads", lane)
+		refresh(p, lane)
+	end
+end
+`
