@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -155,4 +156,30 @@ func TestBatchAttemptsEnd(t *testing.T) {
 			t.Errorf("%s: %s after %d attempts; calls (-want +got):\n%s", name, res.State, res.Attempts, diff)
 		}
 	}
+}
+
+// TestBatchBlocksItsLane has an operator let a batch go on that failed in a lane
+// that blocks: what failed is repeated, and what was skipped.
+func TestBatchBlocksItsLane(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: "contacts.resolveUsername", Code: 403, Error: "CHAT_WRITE_FORBIDDEN", Times: 1})
+	b := jobs.Batch{Ordered: true, Calls: []jobs.BatchCall{sendCall("me", "a"), resolveCall("@bob"), sendCall("me", "b")}}
+	id := f.enqueue(t, "alice", b, jobs.OrderKey("k"), jobs.OrderPolicy(jobs.PolicyBlock))
+	simtest.Until(t, "the batch blocks its lane", func() bool {
+		r, err := f.client.Get(t.Context(), id)
+		return err == nil && r.State == jobs.Blocked && strings.Contains(r.Error.Message, "CHAT_WRITE_FORBIDDEN")
+	})
+	if err := f.client.Retry(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	res, calls := f.ended(t, id, b)
+	if res.State != jobs.Succeeded || !slices.Equal(ends(calls), repeat(3, "succeeded")) {
+		t.Errorf("%s: %v", res.State, res.Error)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, f.effects("alice")); diff != "" || len(f.Calls("alice", "messages.sendMessage")) != 2 {
+		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+	f.Clean(t)
 }
