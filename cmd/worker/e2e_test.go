@@ -272,14 +272,14 @@ func (f *fleet) wait(t *testing.T, ids map[string]string) (byWorker map[string]i
 	return byWorker
 }
 
-// checkRecord wants each text sent exactly once, in each account's order, under
-// that account's own access hashes.
+// checkRecord wants each text sent exactly once, in each account's order to each
+// peer, under that account's own access hashes.
 func (f *fleet) checkRecord(t *testing.T, ids map[string]string) {
 	t.Helper()
 	type seen struct{ viewer, target int64 }
 	var (
 		effects = map[string]int{}
-		last    = map[int64]int{}
+		last    = map[seen]int{}
 		hashes  = map[seen]int64{}
 		owner   = map[int64]int64{} // hash -> viewer
 	)
@@ -305,10 +305,10 @@ func (f *fleet) checkRecord(t *testing.T, ids map[string]string) {
 		if _, err := fmt.Sscanf(c.Params.Message, "%s %d", &name, &n); err != nil {
 			t.Fatal(err)
 		}
-		if n < last[c.Account] {
-			t.Errorf("%s: message %d was sent after %d", name, n, last[c.Account])
+		if n < last[key] {
+			t.Errorf("%s: message %d to %d was sent after %d", name, n, c.Params.PeerID, last[key])
 		}
-		last[c.Account] = n
+		last[key] = n
 	}
 	for text := range ids {
 		if effects[text] != 1 {
