@@ -252,3 +252,40 @@ func TestOldNamesAreAskedAgain(t *testing.T) {
 		t.Errorf("stored as seen at %v (%v), want %v", stored.SeenAt, err, later)
 	}
 }
+
+// TestKnown is what is found without Telegram: the invoker is none.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	alice := accounts.Account{ID: "alice", UserID: f.User("alice").ID}
+	known := func(r *resolver.Resolver, text string) (resolver.Found, error) {
+		t.Helper()
+		ref, err := peers.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Known(t.Context(), alice, ref)
+	}
+	for _, text := range []string{"me", "@carol", "user:42"} {
+		if _, err := known(f.resolver, text); !errors.Is(err, peers.ErrUnknown) {
+			t.Errorf("%s at first: %v, want ErrUnknown", text, err)
+		}
+	}
+	f.mustResolve(t, "alice", "@carol", false)
+	f.mustResolve(t, "alice", "me", false)
+	if _, err := f.resolve(t, "alice", "@nobody_here", false); err == nil {
+		t.Error("@nobody_here was found")
+	}
+	for _, text := range []string{"me", "@carol"} {
+		if found, err := known(f.resolver, text); err != nil || found.Source != resolver.FromMemory || found.Self != (text == "me") {
+			t.Errorf("%s: %+v, %v", text, found, err)
+		}
+	}
+	var none *resolver.Error
+	if _, err := known(f.resolver, "@nobody_here"); !errors.As(err, &none) || none.Code != resolver.CodeNotOccupied || errors.Is(err, peers.ErrUnknown) {
+		t.Errorf("@nobody_here: %v", err)
+	}
+	if _, err := known(f.resolver, "bob:u.12.AAAAAAAAACI"); !errors.As(err, new(*peers.OtherAccountError)) {
+		t.Errorf("another account's reference: %v", err)
+	}
+}
