@@ -451,3 +451,33 @@ func TestContainerIsNewerThanItsMembers(t *testing.T) {
 		}
 	}
 }
+
+// However late a refusal for time arrives, ids go on to grow: the clock is set by
+// it once, and back only if ours was ahead.
+func TestIdsGrowWhileTheClockIsSet(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{codeIDTooLow, codeIDTooHigh} {
+		_, w := meet(t, Config{}, false)
+		w.says(&mt.Pong{})
+		w.send(newCall(t, 64))
+		w.send(newCall(t, 64))
+		ids, before := w.frames()
+		if code == codeIDTooHigh { // the first sets it, the second left before that
+			w.says(&mt.BadMsgNotification{BadMsgID: ids[0], ErrorCode: code})
+		}
+		w.last = 0
+		late := w.at(time.Now().Add(-time.Second), &mt.BadMsgNotification{BadMsgID: ids[1], ErrorCode: code})
+		if err := w.conn.receive(late); err != nil {
+			t.Fatal(err)
+		}
+		w.conn.flushes.Wait()
+		ids, frames := w.frames()
+		for i := len(before); i < len(frames); i++ {
+			if i > len(before) || code == codeIDTooLow {
+				if first := frames[i][0].id; first <= ids[i-1] {
+					t.Errorf("code %d: message %d follows frame %d", code, first, ids[i-1])
+				}
+			}
+		}
+	}
+}
