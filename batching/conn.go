@@ -110,8 +110,8 @@ func (c *Conn) Run(ctx context.Context, f func(context.Context) error) error {
 	c.fail(errClosed)
 	reader.Wait()
 	c.flushes.Wait()
-	if broke != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return broke
+	if broke != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrLost) || errors.Is(err, ErrNotSent)) {
+		return broke // f failed by it
 	}
 	return err
 }

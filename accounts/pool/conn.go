@@ -40,6 +40,7 @@ type link struct {
 	ready  chan struct{} // closed once calls may go out, or err is set
 	down   chan struct{} // closed when it is over
 	err    error         // why it did not become ready
+	idle   bool          // it closes, for nobody used it; guarded by Conn.mu
 }
 
 // fault is why nothing goes out any more, nil while the link works or is made.
@@ -99,7 +100,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
 	}
 	l := c.link
-	if l == nil || l.fault() != nil {
+	if l == nil || l.idle || l.fault() != nil {
 		// The link outlives the call that began it.
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		l = &link{cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
@@ -132,8 +133,9 @@ func (c *Conn) done() {
 func (c *Conn) connected() bool {
 	c.mu.Lock()
 	l := c.link
+	gone := l == nil || l.idle
 	c.mu.Unlock()
-	if l == nil {
+	if gone {
 		return false
 	}
 	select {

@@ -210,9 +210,7 @@ func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 		left := c.pool.cfg.IdleAfter - time.Since(c.usedAt)
 		busy := c.inFlight > 0
 		if left <= 0 && !busy {
-			if c.link == l {
-				c.link = nil // the next call makes a new link
-			}
+			l.idle = true // the next call makes a new link, which waits for the end of this
 			c.mu.Unlock()
 			return errIdle
 		}
