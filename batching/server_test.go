@@ -261,12 +261,8 @@ func TestFrameOfGzipIsBounded(t *testing.T) {
 	c, w := meet(t, Config{OnUpdate: func(b []byte) { total += len(b) }}, false)
 	call := newCall(t, 64)
 	w.send(call)
-	bomb := proto.GZIP{Data: make([]byte, maxUnpacked-4)}
-	vs := answers(call)
-	for range 8 {
-		vs = append(vs, bomb)
-	}
-	w.says(vs...)
+	bomb := raw(encoded(proto.GZIP{Data: make([]byte, maxUnpacked/2+4)})) // two are too many
+	w.says(append(answers(call), bomb, bomb, bomb)...)
 	if total > maxUnpacked {
 		t.Errorf("%d bytes were unpacked of one frame", total)
 	}
