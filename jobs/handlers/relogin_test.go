@@ -41,8 +41,7 @@ func TestKeyForgottenInTheMiddle(t *testing.T) {
 	simtest.Until(t, "one of them is sent", func() bool { return len(f.effects("alice")) > 10 })
 	f.Sim.ForgetKeys(alice.ID)
 	enqueue(10)
-	// The next frame shows that the key is gone: an acknowledgment or a ping, if
-	// every call waits for its answer.
+	// The next connection shows that the key is gone, if no frame has before.
 	f.Sim.CutConnections(alice.ID)
 	simtest.Until(t, "the account needs login", func() bool {
 		a, err := f.Registry.Account(t.Context(), "alice")
