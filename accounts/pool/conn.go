@@ -28,6 +28,7 @@ type Conn struct {
 	usedAt    time.Time
 	failures  int       // connects failed in a row
 	notBefore time.Time // of the next connect
+	refused   error     // why a connect before that would do no better; nil if it might
 	blocked   map[string]time.Time
 }
 
@@ -100,6 +101,10 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
 	}
 	l := c.link
+	if l == nil && c.refused != nil && time.Now().Before(c.notBefore) {
+		defer c.mu.Unlock()
+		return nil, c.refused
+	}
 	if l == nil || l.idle || l.fault() != nil {
 		// The link outlives the call that began it.
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -265,6 +265,24 @@ func TestKeyForgottenInTheMiddleOfAGroup(t *testing.T) {
 	}
 }
 
+// Who calls for an account that needs login does not wait for connects that are
+// refused like the last one.
+func TestRefusedAccountAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t, pool.Config{})
+	f.Sim.ForgetKeys(f.alice.ID)
+	c := f.acquire(t)
+	const n = 20 // with a pause before each they would take minutes
+	for range n {
+		if err := getSelf(t.Context(), c); !errors.Is(err, accounts.ErrNeedsLogin) {
+			t.Fatalf("error = %v, want ErrNeedsLogin", err)
+		}
+	}
+	if made := f.Sim.Stats().Connections; made >= n {
+		t.Errorf("%d connections for %d calls", made, n)
+	}
+}
+
 // A connection that closes for nobody uses it is still the account's: who drops
 // the account waits for its end.
 func TestDropWaitsForAnIdleConnection(t *testing.T) {

@@ -44,6 +44,7 @@ func (c *Conn) ended(ctx context.Context, l *link, err error) {
 	}
 	c.mu.Lock()
 	var wait time.Duration
+	c.refused = nil
 	if served {
 		c.failures = 0
 	} else {
@@ -58,6 +59,11 @@ func (c *Conn) ended(ctx context.Context, l *link, err error) {
 
 	if !served {
 		l.err = c.connectFailed(ctx, err, wait)
+		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
+			c.mu.Lock()
+			c.refused = l.err // nobody waits for another refusal
+			c.mu.Unlock()
+		}
 		close(l.ready)
 	}
 	if !errors.Is(err, errIdle) && ctx.Err() == nil {
