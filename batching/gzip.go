@@ -35,7 +35,8 @@ var errUnpacked = errors.New("what it holds is too large")
 
 var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-// unpack returns what a gzip_packed holds, if that is at most limit bytes. Source:
+// unpack returns what a gzip_packed holds, if that is at most limit bytes. With an
+// error it returns what was unpacked until then. Source:
 // core.telegram.org/mtproto/service_messages, Packed Object.
 func unpack(packed []byte, limit int) ([]byte, error) {
 	b := bin.Buffer{Buf: packed}
@@ -52,11 +53,11 @@ func unpack(packed []byte, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
 	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("gzip: %w", err)
-	}
-	if len(out) > limit {
-		return nil, errUnpacked
+	switch {
+	case err != nil:
+		return out, fmt.Errorf("gzip: %w", err)
+	case len(out) > limit:
+		return out, errUnpacked
 	}
 	return out, nil
 }

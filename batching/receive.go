@@ -178,6 +178,7 @@ func (in *incoming) bodyLocked(m serverMessage) error {
 		in.resultLocked(m.body)
 	case proto.GZIPTypeID:
 		body, err := unpack(m.body, in.room)
+		in.room = max(in.room-len(body), 0) // those that fail count too
 		if t := typeOf(body); err == nil && (t == proto.GZIPTypeID || t == proto.MessageContainerTypeID) {
 			err = errors.New("packed twice")
 		}
@@ -185,7 +186,6 @@ func (in *incoming) bodyLocked(m serverMessage) error {
 			in.unreadable(m, err)
 			return nil
 		}
-		in.room -= len(body)
 		m.body = body
 		return in.bodyLocked(m)
 	default:
