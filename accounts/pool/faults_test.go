@@ -82,7 +82,7 @@ func TestConnectionsKilledUnderLoad(t *testing.T) {
 	const (
 		senders = 50
 		kills   = 200
-		every   = 4 // groups that are done between two kills
+		every   = 2 // groups that are done between two kills
 		group   = 10
 	)
 	var names []accounts.ID
@@ -92,6 +92,7 @@ func TestConnectionsKilledUnderLoad(t *testing.T) {
 	w := simtest.New(t, names...)
 	w.Leases(t)
 	idle := runtime.NumGoroutine()
+	began := time.Now()
 	p := w.Pool(t, pool.Config{BackoffMax: 20 * time.Millisecond})
 	w.Sim.Change(func(s *tgsim.Settings) { s.RTT = 2 * time.Millisecond })
 
@@ -170,8 +171,8 @@ func TestConnectionsKilledUnderLoad(t *testing.T) {
 		t.Errorf("memory grew by %d KiB, more than %d", grown>>10, most>>10)
 	}
 	simtest.Until(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= idle })
-	t.Logf("%d connections, %d killed; %d calls, of which %d had no effect; heap %d KiB after a quarter, %d at the end",
-		st.Connections, killed.Load(), calls, repeated, early>>10, late>>10)
+	t.Logf("%v: %d connections, %d killed; %d calls, of which %d had no effect; heap %d KiB after a quarter, %d at the end",
+		time.Since(began).Round(time.Millisecond), st.Connections, killed.Load(), calls, repeated, early>>10, late>>10)
 }
 
 // A group of five thousand calls with a large one among them, beside lone calls,
