@@ -109,8 +109,11 @@ func TestGroupLeavesTogether(t *testing.T) {
 	calls := w.sends(t, 100)
 	c.Send(calls...)
 	succeed(t, wait(t, calls...))
-	if st := w.srv.Stats(); st.Frames != 1 || st.Containers != 1 {
-		t.Errorf("%d frames, %d containers for a group of 100", st.Frames, st.Containers)
+	ran := w.srv.Calls(tgsim.Filter{Account: w.ann.ID})
+	for _, c := range ran {
+		if c.Container == 0 || c.Container != ran[0].Container {
+			t.Errorf("%q went in container %d, the first call in %d", c.Params.Message, c.Container, ran[0].Container)
+		}
 	}
 	w.clean(t)
 }

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/gotd/td/bin"
-	"github.com/gotd/td/proto"
 )
 
 // How a call ended that Telegram did not answer.
@@ -91,16 +88,22 @@ func (c *Call) Wait(ctx context.Context) ([]byte, error) {
 	if !c.packed {
 		return c.result, nil
 	}
-	var z proto.GZIP
-	if err := z.Decode(&bin.Buffer{Buf: c.result}); err != nil {
+	answer, err := unpack(c.result, maxUnpacked)
+	if err != nil {
 		return nil, fmt.Errorf("unpack the answer: %w", err)
 	}
-	return z.Data, nil
+	return answer, nil
 }
 
-// failLocked ends the call with an error. The one who does so closes done, once he
-// holds no lock. It requires Conn.mu.
-func (c *Call) failLocked(err error) { c.ended, c.err = true, err }
+// endLocked ends the call. The one who does so closes done, once he holds no lock.
+// What the call was and what it came after is let go: a long row of calls, of which
+// somebody holds the last, would keep all. It requires Conn.mu.
+func (c *Call) endLocked(result []byte, err error) {
+	c.ended, c.result, c.err = true, result, err
+	c.after, c.msg.body, c.msg.frame = nil, nil, nil
+}
+
+func (c *Call) failLocked(err error) { c.endLocked(nil, err) }
 
 // Constructors that this package knows of the API. Source:
 // core.telegram.org/api/invoking and method/upload.getFile.
@@ -116,25 +119,12 @@ type message struct {
 	content bool // needs an acknowledgment: odd seqno
 	alone   bool // may not be in a container
 	heavy   bool // only one of them to a container
-	refused int  // times that the server did not take it
+	queued  bool // to be sent
+	turn    int64
+	refused int // times that the server did not take it
 	body    []byte
 	call    *Call  // nil: of the protocol
 	frame   *frame // that it went in last
-}
-
-// squeezeFrom is the size from which packing may pay.
-const squeezeFrom = 1024
-
-// squeeze returns the body, gzip_packed if that makes it smaller.
-func squeeze(body []byte) []byte {
-	if len(body) < squeezeFrom {
-		return body
-	}
-	var b bin.Buffer
-	if err := (proto.GZIP{Data: body}).Encode(&b); err != nil || b.Len() >= len(body) {
-		return body
-	}
-	return b.Buf
 }
 
 // typeOf is the constructor that a body begins with, 0 if it is too short.

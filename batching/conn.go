@@ -110,8 +110,8 @@ func (c *Conn) Run(ctx context.Context, f func(context.Context) error) error {
 	c.fail(errClosed)
 	reader.Wait()
 	c.flushes.Wait()
-	if broke != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return broke
+	if broke != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrLost) || errors.Is(err, ErrNotSent)) {
+		return broke // f failed by it
 	}
 	return err
 }
@@ -158,7 +158,7 @@ func (c *Conn) Send(calls ...*Call) {
 	if err := c.dead; err != nil {
 		for _, call := range calls {
 			call.conn = c
-			call.failLocked(fmt.Errorf("%w: %w", ErrNotSent, err))
+			call.failLocked(fmt.Errorf("%w: %v", ErrNotSent, err))
 		}
 		c.mu.Unlock()
 		closeAll(calls)
@@ -205,7 +205,8 @@ func (c *Conn) dropLocked(call *Call) {
 	c.flushLocked()
 }
 
-// fail ends the connection and every call. Only the first reason counts.
+// fail ends the connection and every call. Only the first reason counts. Calls
+// tell it, but are not of its kind: what refused one call lost the others.
 func (c *Conn) fail(reason error) {
 	c.mu.Lock()
 	if c.dead != nil {
@@ -221,12 +222,12 @@ func (c *Conn) fail(reason error) {
 		if call.msg.frame.cut {
 			err = ErrNotSent
 		}
-		call.failLocked(fmt.Errorf("%w: %w", err, reason))
+		call.failLocked(fmt.Errorf("%w: %v", err, reason))
 		ended = append(ended, call)
 	}
 	for m := range c.queue.all() {
 		if m.call != nil && !m.call.ended {
-			m.call.failLocked(fmt.Errorf("%w: %w", ErrNotSent, reason))
+			m.call.failLocked(fmt.Errorf("%w: %v", ErrNotSent, reason))
 			ended = append(ended, m.call)
 		}
 	}

@@ -300,7 +300,7 @@ func TestGivenUp(t *testing.T) {
 func TestAnswerThatNeverComes(t *testing.T) {
 	t.Parallel()
 	w := setup(t, tgsim.Config{})
-	c := w.dial(t, batching.Config{PingEvery: 40 * time.Millisecond, CallTimeout: 50 * time.Millisecond})
+	c := w.dial(t, batching.Config{PingEvery: 2 * time.Second, CallTimeout: time.Second})
 	w.srv.AddFault(tgsim.Fault{Method: "messages.sendMessage", DropAnswer: true, Times: 1})
 	lost := w.send(t, 1, "lost")
 	c.Send(lost)
@@ -316,7 +316,7 @@ func TestAnswerThatNeverComes(t *testing.T) {
 func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := setup(t, tgsim.Config{})
-	c := w.dial(t, batching.Config{PingEvery: 50 * time.Millisecond})
+	c := w.dial(t, batching.Config{PingEvery: time.Second})
 	w.srv.HalfOpen(w.ann.ID, time.Minute, false)
 	lost := w.send(t, 1, "lost")
 	c.Send(lost)

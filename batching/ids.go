@@ -8,7 +8,9 @@ type ids struct {
 	base time.Time     // with a monotonic reading
 	skew time.Duration // how far the server's clock is ahead
 	set  bool          // skew was set
-	last int64
+	// corrected is when a refusal set it last.
+	corrected time.Time
+	last      int64
 	// accepted is the greatest id that the server is known to have taken.
 	accepted int64
 	content  int32 // messages so far that need an acknowledgment
@@ -34,6 +36,7 @@ func (n *ids) next() int64 {
 // sequence number.
 func (n *ids) number(m *message) {
 	if m.id != 0 {
+		n.last = max(n.last, m.id) // the container is newer, whatever the clock does
 		return
 	}
 	m.id, m.seq = n.next(), 2*n.content
@@ -61,10 +64,17 @@ func (n *ids) sawServerTime(id int64) {
 	}
 }
 
-// correct sets the clock after the server has refused an id for its time. Ids may
+// correct sets the clock after the server has refused an id for its time, in a
+// message that has this id. made is when the refused frame was: those that left
+// together are refused together, and the clock is set once. If ours was ahead, ids
 // become smaller again, but not than one that was taken.
-func (n *ids) correct(id int64) {
-	n.set = true
+func (n *ids) correct(id int64, ahead bool, made time.Time) {
+	if !made.After(n.corrected) {
+		return
+	}
+	n.set, n.corrected = true, time.Now()
 	n.skew += timeOf(id).Sub(n.now())
-	n.last = n.accepted
+	if ahead {
+		n.last = n.accepted
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/mt"
@@ -61,24 +62,32 @@ func (in *incoming) acked(_ int64, ack *mt.MsgsAck) error {
 	return nil
 }
 
-// refusedLocked takes back what the server did not take: a whole frame, or one
-// member of it.
-func (c *Conn) refusedLocked(id int64) []*message {
-	if f := c.frames[id]; f != nil {
-		ms := f.members
-		c.settleLocked(f)
-		return slices.DeleteFunc(ms, func(m *message) bool { return m.call != nil && c.calls[m.id] != m.call })
+// refusedLocked takes back what the server did not take, a whole frame or one
+// member of it, and tells when the frame was made.
+func (c *Conn) refusedLocked(id int64) (ms []*message, made time.Time) {
+	f, call := c.frames[id], c.calls[id]
+	switch {
+	case f != nil:
+		ms = slices.DeleteFunc(f.members, func(m *message) bool { return m.call != nil && c.calls[m.id] != m.call })
+	case call != nil:
+		f, ms = call.msg.frame, []*message{&call.msg}
+	default:
+		return nil, made
 	}
-	if call := c.calls[id]; call != nil {
-		return []*message{&call.msg}
+	c.settleLocked(f) // who judges a member has taken the frame
+	for _, m := range ms {
+		if m.call != nil {
+			delete(c.calls, m.id)
+		}
 	}
-	return nil
+	return ms, f.made
 }
 
 // badSalt names the outer message, which goes again.
 func (in *incoming) badSalt(_ int64, bad *mt.BadServerSalt) error {
 	in.c.salts.use(bad.NewServerSalt)
-	return in.c.repeatLocked(in.c.refusedLocked(bad.BadMsgID))
+	ms, _ := in.c.refusedLocked(bad.BadMsgID)
+	return in.c.repeatLocked(ms)
 }
 
 // Codes of bad_msg_notification. Source:
@@ -98,10 +107,10 @@ const (
 func (in *incoming) badMessage(at int64, bad *mt.BadMsgNotification) error {
 	c := in.c
 	c.cfg.Log.Warn("message refused by Telegram", "msg_id", bad.BadMsgID, "code", bad.ErrorCode)
-	ms := c.refusedLocked(bad.BadMsgID)
+	ms, made := c.refusedLocked(bad.BadMsgID)
 	switch bad.ErrorCode {
 	case codeIDTooLow, codeIDTooHigh:
-		c.ids.correct(at)
+		c.ids.correct(at, bad.ErrorCode == codeIDTooHigh, made)
 		return in.renumber(ms)
 	case codeIDUsed, codeContainer:
 		return in.oneByOne(ms, bad.ErrorCode)
@@ -136,9 +145,6 @@ func (in *incoming) oneByOne(ms []*message, code int) error {
 // renumber sends messages again under new ids.
 func (in *incoming) renumber(ms []*message) error {
 	for _, m := range ms {
-		if m.call != nil {
-			delete(in.c.calls, m.id)
-		}
 		m.id = 0
 	}
 	return in.c.repeatLocked(ms)
@@ -161,9 +167,15 @@ func (in *incoming) fail(ms []*message, err error) {
 func (in *incoming) sessionCreated(_ int64, s *mt.NewSessionCreated) error {
 	c := in.c
 	c.salts.use(s.ServerSalt)
+	// The first message is any one of the first frame: what was lost left in
+	// earlier frames. TDLib, too, compares frames (Session.cpp).
+	first := s.FirstMsgID
+	if call := c.calls[first]; call != nil {
+		first = call.msg.frame.id
+	}
 	var lost []*message
-	for id, call := range c.calls {
-		if id < s.FirstMsgID {
+	for _, call := range c.calls {
+		if call.msg.frame.id < first {
 			lost = append(lost, &call.msg)
 		}
 	}
@@ -214,7 +226,8 @@ func (in *incoming) stateRequest(at int64, req *mt.MsgsStateReq) error {
 	return nil
 }
 
-// resendRequest sends calls again that the server has not got, under their ids.
+// resendRequest sends calls again that the server has not got, under their ids. It
+// may have run them all the same, in a life before.
 func (in *incoming) resendRequest(_ int64, req *mt.MsgResendReq) error {
 	var ms []*message
 	for _, id := range req.MsgIDs {

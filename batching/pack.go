@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/gotd/td/bin"
@@ -160,6 +161,8 @@ func (c *Call) runnable() error {
 	switch {
 	case prev.conn != c.conn:
 		return fmt.Errorf("%w: it was sent on another connection", ErrNotRun)
+	case prev.ended && errors.Is(prev.err, ErrNotRun):
+		return prev.err // for the same reason
 	case prev.ended && prev.err != nil:
 		return fmt.Errorf("%w: %v", ErrNotRun, prev.err) // not its kind of error
 	}
@@ -202,6 +205,10 @@ func (c *Conn) rememberLocked(f *frame) {
 		c.recent[0] = nil
 		c.recent = c.recent[1:]
 	}
+	const spare = 64
+	if len(c.recent) > 2*len(c.frames)+spare { // one at the head is unsettled
+		c.recent = slices.DeleteFunc(c.recent, func(f *frame) bool { return f.members == nil })
+	}
 }
 
 // settleLocked forgets a frame: the server has taken it, or it is too late to
@@ -219,14 +226,11 @@ var errRefused = errors.New("the server keeps refusing the same message")
 // maxRefused bounds how often one message is sent again.
 const maxRefused = 8
 
-// repeatLocked queues messages that the server did not take. It requires c.mu.
+// repeatLocked queues messages again. It requires c.mu.
 func (c *Conn) repeatLocked(ms []*message) (err error) {
 	for _, m := range ms {
 		if m.refused++; m.refused > maxRefused {
 			err = errRefused // whoever ends the connection ends the calls
-		}
-		if m.call != nil {
-			delete(c.calls, m.id)
 		}
 	}
 	c.queue.repeat(ms)

@@ -1,19 +1,37 @@
 package batching
 
-import "iter"
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
 
-// queue is the messages that are to be sent: those that were refused before all
-// others, each in their order.
+// queue is the messages that are to be sent: those that go again before all
+// others, both in the order in which they were first queued, so that a call is
+// never before the one that it comes after.
 type queue struct {
 	again, fresh []*message
+	turns        int64 // given so far
 }
 
 func (q *queue) len() int { return len(q.again) + len(q.fresh) }
 
-func (q *queue) push(m *message) { q.fresh = append(q.fresh, m) }
+func (q *queue) push(m *message) {
+	q.turns++
+	m.turn, m.queued = q.turns, true
+	q.fresh = append(q.fresh, m)
+}
 
-// repeat puts messages that were taken from the queue back to its head.
-func (q *queue) repeat(ms []*message) { q.again = append(q.again, ms...) }
+// repeat puts messages that were taken from the queue back into it.
+func (q *queue) repeat(ms []*message) {
+	for _, m := range ms {
+		if !m.queued {
+			m.queued = true
+			q.again = append(q.again, m)
+		}
+	}
+	slices.SortFunc(q.again, func(a, b *message) int { return cmp.Compare(a.turn, b.turn) })
+}
 
 // peek returns the first message, nil if there is none. Calls whose caller is
 // gone are dropped on the way.
@@ -25,7 +43,7 @@ func (q *queue) peek() *message {
 		}
 		q.pop()
 	}
-	*q = queue{} // what they grew to is not kept by an idle connection
+	q.again, q.fresh = nil, nil // what they grew to is not kept by an idle connection
 	return nil
 }
 
@@ -41,6 +59,7 @@ func (q *queue) pop() {
 	if len(q.again) > 0 {
 		from = &q.again
 	}
+	(*from)[0].queued = false
 	(*from)[0] = nil
 	*from = (*from)[1:]
 }

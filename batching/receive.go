@@ -46,12 +46,11 @@ const (
 
 // receive takes one frame.
 func (c *Conn) receive(data *crypto.EncryptedMessageData) error {
-	in := incoming{c: c}
+	in := incoming{c: c, room: maxUnpacked}
 	c.mu.Lock()
-	c.alive.pinged = false
 	err := c.checkLocked(data)
 	if err == nil {
-		err = in.outerLocked(serverMessage{id: data.MessageID, seq: data.SeqNo, body: data.Data()})
+		err = in.frameLocked(serverMessage{id: data.MessageID, seq: data.SeqNo, body: data.Data()})
 	}
 	c.mu.Unlock()
 	closeAll(in.ended)
@@ -86,10 +85,12 @@ func (c *Conn) checkLocked(data *crypto.EncryptedMessageData) error {
 	c.ids.sawServerTime(data.MessageID)
 	age := c.ids.now().Sub(timeOf(data.MessageID))
 	switch {
-	case age > maxPast, -age > maxFuture:
+	case age > maxPast:
 		return fmt.Errorf("%w: it was made %v ago", errIgnored, age)
-	case !c.outer.add(data.MessageID):
-		return fmt.Errorf("%w: it came before", errIgnored)
+	case -age > maxFuture:
+		// Our clock stood still, as it does while a machine sleeps. All that
+		// comes would be ignored: the next connection sets the clock.
+		return fmt.Errorf("the server's clock is %v ahead of what it was", -age)
 	}
 	return nil
 }
@@ -106,6 +107,25 @@ type incoming struct {
 	c       *Conn
 	ended   []*Call
 	updates [][]byte // taken after the answers
+	room    int      // for what is unpacked
+}
+
+// frameLocked takes a frame, once.
+func (in *incoming) frameLocked(m serverMessage) error {
+	c := in.c
+	if !c.outer.add(m.id) {
+		in.ackLocked(m) // our acknowledgment was late
+		return nil
+	}
+	c.alive.pinged = false
+	return in.outerLocked(m)
+}
+
+// ackLocked acknowledges a message that needs it.
+func (in *incoming) ackLocked(m serverMessage) {
+	if c := in.c; m.seq&1 != 0 && c.acks.add(m.id, c.cfg.AckDelay, c.ackNow) {
+		c.flushLocked()
+	}
 }
 
 // outerLocked takes a frame's message, or the members of its container.
@@ -139,15 +159,12 @@ var errShort = errors.New("a container of the server that is shorter than it say
 
 // messageLocked acknowledges a message and takes it, once.
 func (in *incoming) messageLocked(m serverMessage) error {
-	c := in.c
-	if m.seq&1 != 0 && c.acks.add(m.id, c.cfg.AckDelay, c.ackNow) {
-		c.flushLocked()
-	}
+	in.ackLocked(m)
 	if typeOf(m.body) == proto.ResultTypeID {
 		in.resultLocked(m.body) // a call is answered once
 		return nil
 	}
-	if !c.seen.add(m.id) {
+	if !in.c.seen.add(m.id) {
 		return nil // our acknowledgment was late
 	}
 	return in.bodyLocked(m)
@@ -160,16 +177,16 @@ func (in *incoming) bodyLocked(m serverMessage) error {
 	case proto.ResultTypeID:
 		in.resultLocked(m.body)
 	case proto.GZIPTypeID:
-		var z proto.GZIP
-		if err := z.Decode(&bin.Buffer{Buf: m.body}); err != nil {
+		body, err := unpack(m.body, in.room)
+		in.room = max(in.room-len(body), 0) // those that fail count too
+		if t := typeOf(body); err == nil && (t == proto.GZIPTypeID || t == proto.MessageContainerTypeID) {
+			err = errors.New("packed twice")
+		}
+		if err != nil {
 			in.unreadable(m, err)
 			return nil
 		}
-		if t := typeOf(z.Data); t == proto.GZIPTypeID || t == proto.MessageContainerTypeID {
-			in.unreadable(m, errors.New("packed twice"))
-			return nil
-		}
-		m.body = z.Data
+		m.body = body
 		return in.bodyLocked(m)
 	default:
 		take := notices[id]
@@ -186,9 +203,12 @@ func (in *incoming) unreadable(m serverMessage, err error) {
 	in.c.cfg.Log.Warn("message of Telegram cannot be read", "msg_id", m.id, "error", err)
 }
 
-// smallAnswer is the size up to which a packed answer is unpacked here: it may be
-// an error. Larger ones are left to the caller.
-const smallAnswer = 1024
+// Sizes up to which a packed answer is unpacked here: it may be an error. Larger
+// ones are left to the caller.
+const (
+	smallAnswer   = 1 << 10
+	smallUnpacked = 4 << 10
+)
 
 // resultLocked ends the call that an rpc_result answers.
 func (in *incoming) resultLocked(body []byte) {
@@ -203,28 +223,29 @@ func (in *incoming) resultLocked(body []byte) {
 	}
 	delete(c.calls, req)
 	c.takenLocked(&call.msg)
-	call.ended, call.result = true, body[head:]
-	call.packed = typeOf(call.result) == proto.GZIPTypeID
-	if call.packed && len(call.result) <= smallAnswer {
-		var z proto.GZIP
-		if err := z.Decode(&bin.Buffer{Buf: call.result}); err == nil {
-			call.result, call.packed = z.Data, false
+	result := body[head:]
+	call.packed = typeOf(result) == proto.GZIPTypeID
+	if call.packed && len(result) <= smallAnswer {
+		if small, err := unpack(result, smallUnpacked); err == nil {
+			result, call.packed = small, false
 		}
 	}
-	if typeOf(call.result) == mt.RPCErrorTypeID {
-		call.err = rpcError(call)
+	var err error
+	if typeOf(result) == mt.RPCErrorTypeID {
+		err = rpcError(result, call.after != nil)
 	}
+	call.endLocked(result, err)
 	in.ended = append(in.ended, call)
 }
 
 // rpcError reads the error that a call was answered with.
-func rpcError(call *Call) error {
+func rpcError(result []byte, ordered bool) error {
 	var e mt.RPCError
-	if err := e.Decode(&bin.Buffer{Buf: call.result}); err != nil {
+	if err := e.Decode(&bin.Buffer{Buf: result}); err != nil {
 		return fmt.Errorf("an rpc_error that cannot be read: %w", err)
 	}
 	err := tgerr.New(e.ErrorCode, e.ErrorMessage)
-	if call.after != nil && err.IsOneOf("MSG_WAIT_FAILED", "MSG_WAIT_TIMEOUT") {
+	if ordered && err.IsOneOf("MSG_WAIT_FAILED", "MSG_WAIT_TIMEOUT") {
 		return fmt.Errorf("%w: %v", ErrNotRun, err)
 	}
 	return err

@@ -194,3 +194,9 @@ func (w *world) clean(t testing.TB) {
 		t.Errorf("broken rule of MTProto: %+v", v)
 	}
 }
+
+// waitFor is a client's main that does nothing.
+func waitFor(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -28,6 +28,7 @@ type Conn struct {
 	usedAt    time.Time
 	failures  int       // connects failed in a row
 	notBefore time.Time // of the next connect
+	refused   error     // why a connect before that would do no better; nil if it might
 	blocked   map[string]time.Time
 }
 
@@ -40,6 +41,7 @@ type link struct {
 	ready  chan struct{} // closed once calls may go out, or err is set
 	down   chan struct{} // closed when it is over
 	err    error         // why it did not become ready
+	idle   bool          // it closes, for nobody used it; guarded by Conn.mu
 }
 
 // fault is why nothing goes out any more, nil while the link works or is made.
@@ -99,7 +101,11 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
 	}
 	l := c.link
-	if l == nil || l.fault() != nil {
+	if l == nil && c.refused != nil && time.Now().Before(c.notBefore) {
+		defer c.mu.Unlock()
+		return nil, c.refused
+	}
+	if l == nil || l.idle || l.fault() != nil {
 		// The link outlives the call that began it.
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		l = &link{cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
@@ -132,8 +138,9 @@ func (c *Conn) done() {
 func (c *Conn) connected() bool {
 	c.mu.Lock()
 	l := c.link
+	gone := l == nil || l.idle
 	c.mu.Unlock()
-	if l == nil {
+	if gone {
 		return false
 	}
 	select {

@@ -14,7 +14,9 @@ import (
 
 // What a failed call means. An error of Telegram's own is a *tgerr.Error in the
 // chain: the call was answered and did nothing. Beside it, and beside
-// accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin and ErrBanned, there are:
+// accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin and ErrBanned, there are
+// these. One of them may be in the chain with ErrNeedsLogin: when the key was
+// forgotten, it says what is known of the call.
 var (
 	// ErrNotSent: the call did not reach Telegram, or was refused by a rule of
 	// MTProto. It did nothing, and another try may do better.
@@ -64,14 +66,16 @@ func (c *Conn) failed(ctx context.Context, l *link, method string, err error) er
 	if _, ok := tgerr.As(err); ok {
 		return c.judged(ctx, fmt.Errorf("%s: %w", method, err))
 	}
-	fault := l.fault()
-	if errors.Is(fault, errKeyForgotten) {
-		return c.judged(ctx, fmt.Errorf("%s: %w", method, fault))
-	}
+	fact := ErrNotSent
 	if errors.Is(err, batching.ErrLost) {
-		return fmt.Errorf("%s: %w: %w", method, ErrAnswerLost, err)
+		fact = ErrAnswerLost
 	}
-	return fmt.Errorf("%s: %w: %w", method, ErrNotSent, err)
+	err = fmt.Errorf("%s: %w: %w", method, fact, err)
+	if fault := l.fault(); errors.Is(fault, errKeyForgotten) {
+		// What left before the key was forgotten may have been run.
+		return c.judged(ctx, fmt.Errorf("%w: %w", fault, err))
+	}
+	return err
 }
 
 // connectFailed does the same for a link that never served.

@@ -44,6 +44,7 @@ func (c *Conn) ended(ctx context.Context, l *link, err error) {
 	}
 	c.mu.Lock()
 	var wait time.Duration
+	c.refused = nil
 	if served {
 		c.failures = 0
 	} else {
@@ -58,6 +59,11 @@ func (c *Conn) ended(ctx context.Context, l *link, err error) {
 
 	if !served {
 		l.err = c.connectFailed(ctx, err, wait)
+		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
+			c.mu.Lock()
+			c.refused = l.err // nobody waits for another refusal
+			c.mu.Unlock()
+		}
 		close(l.ready)
 	}
 	if !errors.Is(err, errIdle) && ctx.Err() == nil {
@@ -210,9 +216,7 @@ func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 		left := c.pool.cfg.IdleAfter - time.Since(c.usedAt)
 		busy := c.inFlight > 0
 		if left <= 0 && !busy {
-			if c.link == l {
-				c.link = nil // the next call makes a new link
-			}
+			l.idle = true // the next call makes a new link, which waits for the end of this
 			c.mu.Unlock()
 			return errIdle
 		}

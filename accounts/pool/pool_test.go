@@ -209,7 +209,7 @@ func TestSessionThatTelegramRefuses(t *testing.T) {
 				tt.refuse(f)
 				// The call that meets the refusal may only see its connection go.
 				err = getSelf(t.Context(), c)
-				if errors.Is(err, pool.ErrAnswerLost) {
+				if errors.Is(err, pool.ErrAnswerLost) && !errors.Is(err, accounts.ErrNeedsLogin) {
 					err = getSelf(t.Context(), c)
 				}
 				if !errors.Is(err, accounts.ErrNeedsLogin) {
