@@ -203,20 +203,20 @@ func (s *Leases) Release(ctx context.Context, worker string, grants []accounts.G
 	return s.d.fail(ctx, "release accounts of worker "+worker, err)
 }
 
-// Unregister gives everything back and forgets the worker.
+// Unregister forgets the worker and gives everything back. A claim that finds the
+// worker dead locks in this order too.
 func (s *Leases) Unregister(ctx context.Context, worker string) error {
 	err := s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
+		args := map[string]any{"worker": worker}
+		if err := tx.Exec("DELETE FROM workers WHERE id = @worker", args).Error; err != nil {
+			return err
+		}
 		held := "SELECT account FROM leases WHERE worker = @worker"
 		if !s.d.lite {
 			// What is locked is being claimed, because the worker had run out.
 			held += " FOR UPDATE SKIP LOCKED"
 		}
-		args := map[string]any{"worker": worker}
-		err := tx.Exec("UPDATE leases SET worker = NULL WHERE account IN ("+held+" ) AND worker = @worker", args).Error
-		if err != nil {
-			return err
-		}
-		return tx.Exec("DELETE FROM workers WHERE id = @worker", args).Error
+		return tx.Exec("UPDATE leases SET worker = NULL WHERE account IN ("+held+" ) AND worker = @worker", args).Error
 	})
 	return s.d.fail(ctx, "unregister worker "+worker, err)
 }
