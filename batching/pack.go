@@ -46,7 +46,7 @@ func (c *Conn) flushLocked() {
 func (c *Conn) flush() {
 	var plain, sealed bin.Buffer
 	for {
-		runtime.Gosched() // others that are about to send get to it
+		c.gather()
 		c.mu.Lock()
 		f, data, failed := c.nextLocked(&plain)
 		if f == nil {
@@ -64,6 +64,21 @@ func (c *Conn) flush() {
 			c.fail(fmt.Errorf("write: %w", err))
 			return
 		}
+	}
+}
+
+// gather lets others that are about to send get to it: it yields the processor
+// once, and again while that brings more and a container would hold it.
+func (c *Conn) gather() {
+	for queued := -1; ; {
+		runtime.Gosched()
+		c.mu.Lock()
+		n := c.queue.len()
+		c.mu.Unlock()
+		if n <= max(queued, 1) || n >= maxMembers {
+			return
+		}
+		queued = n
 	}
 }
 
