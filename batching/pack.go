@@ -49,15 +49,23 @@ func (c *Conn) flush() {
 		c.gather()
 		c.mu.Lock()
 		f, data, failed := c.nextLocked(&plain)
-		if f == nil {
+		encrypt := c.lone
+		switch {
+		case f == nil:
 			c.flushing = false
+		case len(f.members) > 1:
+			encrypt = c.seal
 		}
 		c.mu.Unlock()
 		closeAll(failed)
 		if f == nil {
 			return
 		}
-		if err := c.write(data, &sealed); err != nil {
+		err := encrypt(data, &sealed)
+		if err == nil {
+			err = c.write(&sealed)
+		}
+		if err != nil {
 			c.mu.Lock()
 			f.cut = true
 			c.mu.Unlock()
@@ -82,11 +90,8 @@ func (c *Conn) gather() {
 	}
 }
 
-// write encrypts and writes one frame.
-func (c *Conn) write(data crypto.EncryptedMessageData, b *bin.Buffer) error {
-	if err := c.cipher.Encrypt(c.key, data, b); err != nil {
-		return err
-	}
+// write writes one frame.
+func (c *Conn) write(b *bin.Buffer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.WriteTimeout)
 	defer cancel()
 	return c.transport.Send(ctx, b)
