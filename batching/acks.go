@@ -10,7 +10,7 @@ import (
 const (
 	// acksWait is how many acknowledgments wait for a container to ride in before
 	// they go by themselves.
-	acksWait = 64
+	acksWait = 256
 	// acksMost is how many go in one message. Telegram takes 8192.
 	acksMost = 1000
 )

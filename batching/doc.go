@@ -1,12 +1,14 @@
 // Package batching is one MTProto session whose calls leave in containers.
 //
 // Whoever has calls to make hands them to Conn.Send, from any goroutine. The
-// first one starts a goroutine that yields the processor once, so that others
-// that are about to call get to it, and then takes everything that is queued:
-// one call goes as it is, several go as members of one msg_container, in one
-// encrypted frame. While it writes, the next ones gather. When the queue is
-// empty the goroutine ends. Nothing waits on purpose: a lone call leaves at
-// once, and under load containers fill by themselves.
+// first one starts a goroutine that yields the processor, so that others that
+// are about to call get to it, and again while that brings more; then it takes
+// everything that is queued: one call goes as it is, several go as members of one
+// msg_container, in one encrypted frame. While it writes, the next ones gather.
+// When the queue is empty the goroutine ends. Nothing waits on purpose: a lone
+// call leaves at once, and under load containers fill by themselves. Waiting for
+// more would cost calls: those that travel together come back together, and
+// neither side works while they travel.
 //
 // What a reader of core.telegram.org/mtproto will look for:
 //

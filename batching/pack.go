@@ -47,18 +47,26 @@ func (c *Conn) flushLocked() {
 func (c *Conn) flush() {
 	var plain, sealed bin.Buffer
 	for {
-		runtime.Gosched() // others that are about to send get to it
+		c.gather()
 		c.mu.Lock()
 		f, data, failed := c.nextLocked(&plain)
-		if f == nil {
+		encrypt := c.lone
+		switch {
+		case f == nil:
 			c.flushing = false
+		case len(f.members) > 1:
+			encrypt = c.seal
 		}
 		c.mu.Unlock()
 		closeAll(failed)
 		if f == nil {
 			return
 		}
-		if err := c.write(data, &sealed); err != nil {
+		err := encrypt(data, &sealed)
+		if err == nil {
+			err = c.write(&sealed)
+		}
+		if err != nil {
 			c.mu.Lock()
 			f.cut = true
 			c.mu.Unlock()
@@ -68,11 +76,23 @@ func (c *Conn) flush() {
 	}
 }
 
-// write encrypts and writes one frame.
-func (c *Conn) write(data crypto.EncryptedMessageData, b *bin.Buffer) error {
-	if err := c.cipher.Encrypt(c.key, data, b); err != nil {
-		return err
+// gather lets others that are about to send get to it: it yields the processor
+// once, and again while that brings more and a container would hold it.
+func (c *Conn) gather() {
+	for queued := -1; ; {
+		runtime.Gosched()
+		c.mu.Lock()
+		n := c.queue.len()
+		c.mu.Unlock()
+		if n <= max(queued, 1) || n >= maxMembers {
+			return
+		}
+		queued = n
 	}
+}
+
+// write writes one frame.
+func (c *Conn) write(b *bin.Buffer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.WriteTimeout)
 	defer cancel()
 	return c.transport.Send(ctx, b)

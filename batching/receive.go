@@ -73,7 +73,6 @@ var errIgnored = errors.New("ignored")
 // checkLocked makes the checks of core.telegram.org/mtproto/security_guidelines
 // that are not gotd's cipher's. It requires c.mu.
 func (c *Conn) checkLocked(data *crypto.EncryptedMessageData) error {
-	const minPadding = 12
 	switch {
 	case data.SessionID != c.session:
 		return fmt.Errorf("%w: it belongs to another session", errIgnored)

@@ -100,7 +100,7 @@ func (c *conn) read(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if c.tc, c.flush, err = openTransport(c.nc); err != nil {
+	if c.tc, c.flush, err = openTransport(counted{c.nc, &c.s.stats.bytes}); err != nil {
 		return err
 	}
 	if err := c.nc.SetDeadline(time.Time{}); err != nil {

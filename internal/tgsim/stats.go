@@ -1,6 +1,7 @@
 package tgsim
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type Stats struct {
 	Connections    int         `json:"connections"`
 	Open           int         `json:"open"`   // connections at this moment
 	Frames         int         `json:"frames"` // received
+	Bytes          int         `json:"bytes"`  // received, the transport's own included
 	Calls          int         `json:"calls"`
 	Containers     int         `json:"containers"`      // received
 	BadSalts       int         `json:"bad_salts"`       // answered with bad_server_salt; no violation
@@ -36,7 +38,7 @@ type Stats struct {
 }
 
 type stats struct {
-	connections, frames, containers, badSalts, unknownKeys, duplicated, injected atomic.Int64
+	connections, frames, bytes, containers, badSalts, unknownKeys, duplicated, injected atomic.Int64
 
 	mu         sync.Mutex // guards below
 	violations int
@@ -54,12 +56,25 @@ func (s *stats) violate(conn int64, code int, rule string) {
 	s.list = append(s.list, Violation{Time: time.Now(), Conn: conn, Code: code, Rule: rule})
 }
 
+// counted is a socket whose received bytes are counted.
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	st := &s.stats
 	out := Stats{
 		Connections:    int(st.connections.Load()),
 		Frames:         int(st.frames.Load()),
+		Bytes:          int(st.bytes.Load()),
 		Containers:     int(st.containers.Load()),
 		BadSalts:       int(st.badSalts.Load()),
 		UnknownKeys:    int(st.unknownKeys.Load()),
@@ -83,7 +98,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) ResetRecord() {
 	s.record.reset()
 	st := &s.stats
-	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated, &st.injected} {
+	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.bytes, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated, &st.injected} {
 		n.Store(0)
 	}
 	st.mu.Lock()
