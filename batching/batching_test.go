@@ -182,10 +182,10 @@ func TestLargeGroupAndLargeCall(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	if _, err := batching.NewCall(random(1 << 20)); !errors.Is(err, batching.ErrTooLarge) {
+	if _, err := batching.NewCall(random(1<<20), nil); !errors.Is(err, batching.ErrTooLarge) {
 		t.Errorf("1 MiB: %v, want ErrTooLarge", err)
 	}
-	if _, err := batching.NewCall([]byte(strings.Repeat("a", 1<<20))); err != nil {
+	if _, err := batching.NewCall([]byte(strings.Repeat("a", 1<<20)), nil); err != nil {
 		t.Errorf("1 MiB that gzip makes small: %v", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gotd/td/bin"
 )
 
 // How a call ended that Telegram did not answer.
@@ -18,6 +20,8 @@ var (
 	ErrLost = errors.New("the answer was lost")
 	// ErrTooLarge: no frame can hold the call.
 	ErrTooLarge = errors.New("the call is too large")
+	// ErrAnswer: the call was answered, but not in a form that can be read.
+	ErrAnswer = errors.New("the answer cannot be read")
 )
 
 // BadMessageError: Telegram refused the message of the call by a rule of MTProto,
@@ -36,7 +40,8 @@ const maxBody = 1<<20 - 1<<10
 type Call struct {
 	msg   message
 	after *Call
-	conn  *Conn // set by Send
+	conn  *Conn       // set by Send
+	out   bin.Decoder // of the goroutine that closes done, then the caller's
 
 	done chan struct{}
 
@@ -44,14 +49,17 @@ type Call struct {
 	// they do not change then.
 	deadline time.Time
 	ended    bool
-	result   []byte
-	packed   bool // result is gzip_packed
+	result   []byte // nil once it is decoded
+	packed   bool   // result is gzip_packed
 	err      error
+
+	unread error // why result could not be decoded
 }
 
-// NewCall returns a call with the request's bytes in TL, which it keeps.
-func NewCall(body []byte) (*Call, error) {
-	c := &Call{done: make(chan struct{})}
+// NewCall returns a call with the request's bytes in TL, which it keeps. Its
+// answer is decoded into out.
+func NewCall(body []byte, out bin.Decoder) (*Call, error) {
+	c := &Call{out: out, done: make(chan struct{})}
 	c.msg = message{content: true, body: squeeze(body), heavy: typeOf(body) == getFileID, call: c}
 	if len(c.msg.body) > maxBody {
 		return nil, fmt.Errorf("%w: %d bytes; a message has at most %d", ErrTooLarge, len(body), maxBody)
@@ -73,9 +81,10 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 // Err is how the call ended; nil is a result. It is for after Done.
 func (c *Call) Err() error { return c.err }
 
-// Wait returns the answer. If ctx ends before, the call is given up: if it has
-// left, Telegram is asked not to answer, and the error is ErrLost.
-func (c *Call) Wait(ctx context.Context) ([]byte, error) {
+// Wait waits until the call has ended and its answer is decoded. If ctx ends
+// before, the call is given up: if it has left, Telegram is asked not to answer,
+// and the error is ErrLost. Only one goroutine may wait.
+func (c *Call) Wait(ctx context.Context) error {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
@@ -83,16 +92,49 @@ func (c *Call) Wait(ctx context.Context) ([]byte, error) {
 		<-c.done
 	}
 	if c.err != nil {
-		return nil, c.err
+		return c.err
 	}
-	if !c.packed {
-		return c.result, nil
+	c.decode()
+	return c.unread
+}
+
+// smallAnswer is the size up to which answers are unpacked and decoded by the
+// goroutine that reads the connection. Callers' stacks, which garbage collections
+// shrink while they wait, would have to grow for it again, and that costs more than
+// all the rest of a call. Who waits for a larger one decodes it himself.
+const smallAnswer = 4 << 10
+
+// closeAll tells those who wait for calls that have ended.
+func closeAll(calls []*Call) {
+	for _, c := range calls {
+		if c.err == nil && !c.packed && len(c.result) <= smallAnswer {
+			c.decode()
+		}
+		close(c.done)
 	}
-	answer, err := unpack(c.result, maxUnpacked)
+}
+
+// decode decodes the answer, once. What Telegram sends must not end the process.
+func (c *Call) decode() {
+	if c.result == nil {
+		return
+	}
+	defer func() {
+		c.result = nil
+		if x := recover(); x != nil {
+			c.unread = fmt.Errorf("%w: its decoder panicked: %v", ErrAnswer, x)
+		}
+	}()
+	answer, err := c.result, error(nil)
+	if c.packed {
+		answer, err = unpack(answer, maxUnpacked)
+	}
+	if err == nil {
+		err = c.out.Decode(&bin.Buffer{Buf: answer})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("unpack the answer: %w", err)
+		c.unread = fmt.Errorf("%w: %v", ErrAnswer, err)
 	}
-	return answer, nil
 }
 
 // endLocked ends the call. The one who does so closes done, once he holds no lock.

@@ -138,16 +138,12 @@ func (c *Conn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) erro
 	if err := in.Encode(&b); err != nil {
 		return err
 	}
-	call, err := NewCall(b.Buf)
+	call, err := NewCall(b.Buf, out)
 	if err != nil {
 		return err
 	}
 	c.Send(call)
-	answer, err := call.Wait(ctx)
-	if err != nil {
-		return err
-	}
-	return out.Decode(&bin.Buffer{Buf: answer})
+	return call.Wait(ctx)
 }
 
 // Send queues calls, in their order and next to each other. It does not wait:
@@ -170,13 +166,6 @@ func (c *Conn) Send(calls ...*Call) {
 	}
 	c.flushLocked()
 	c.mu.Unlock()
-}
-
-// closeAll tells those who wait for calls that have ended.
-func closeAll(calls []*Call) {
-	for _, call := range calls {
-		close(call.done)
-	}
 }
 
 // giveUp ends a call whose caller is gone.

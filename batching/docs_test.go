@@ -72,7 +72,7 @@ func TestDocumentedContainerIsSent(t *testing.T) {
 	c.salts.askedAt = c.ids.now()
 	c.acks.ids = []int64{docFirst - 1<<32 + 1}
 	send := func(text string, n int64) *Call {
-		c, err := NewCall(encoded(&tg.MessagesSendMessageRequest{Peer: &tg.InputPeerSelf{}, Message: text, RandomID: n}))
+		c, err := NewCall(encoded(&tg.MessagesSendMessageRequest{Peer: &tg.InputPeerSelf{}, Message: text, RandomID: n}), new(raw))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestDocumentedContainerIsSent(t *testing.T) {
 	}
 	first, second := send("first", 1), send("second", 2)
 	second.After(first)
-	self, err := NewCall(encoded(&tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}))
+	self, err := NewCall(encoded(&tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}), new(raw))
 	if err != nil {
 		t.Fatal(err)
 	}

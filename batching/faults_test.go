@@ -281,7 +281,7 @@ func TestGivenUp(t *testing.T) {
 	defer cancel()
 	lost := w.send(t, 1, "lost")
 	c.Send(lost)
-	if _, err := lost.Wait(ctx); !errors.Is(err, batching.ErrLost) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := lost.Wait(ctx); !errors.Is(err, batching.ErrLost) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a call whose answer does not come: %v", err)
 	}
 	gone, cancelGone := context.WithCancel(t.Context())

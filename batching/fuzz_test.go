@@ -105,7 +105,7 @@ func FuzzReceive(f *testing.F) {
 			if !ended(call) {
 				t.Fatalf("call %d has not ended", i)
 			}
-			_, _ = call.Wait(t.Context()) // unpacks it
+			_ = call.Wait(t.Context()) // unpacks it
 		}
 		keepsRules(t, w)
 	})
@@ -116,6 +116,11 @@ type raw []byte
 
 func (r raw) Encode(b *bin.Buffer) error {
 	b.Put(r)
+	return nil
+}
+
+func (r *raw) Decode(b *bin.Buffer) error {
+	*r = append((*r)[:0], b.Buf...)
 	return nil
 }
 

@@ -202,13 +202,6 @@ func (in *incoming) unreadable(m serverMessage, err error) {
 	in.c.cfg.Log.Warn("message of Telegram cannot be read", "msg_id", m.id, "error", err)
 }
 
-// Sizes up to which a packed answer is unpacked here: it may be an error. Larger
-// ones are left to the caller.
-const (
-	smallAnswer   = 1 << 10
-	smallUnpacked = 4 << 10
-)
-
 // resultLocked ends the call that an rpc_result answers.
 func (in *incoming) resultLocked(body []byte) {
 	const head = 4 + 8 // constructor, req_msg_id
@@ -224,8 +217,8 @@ func (in *incoming) resultLocked(body []byte) {
 	c.takenLocked(&call.msg)
 	result := body[head:]
 	call.packed = typeOf(result) == proto.GZIPTypeID
-	if call.packed && len(result) <= smallAnswer {
-		if small, err := unpack(result, smallUnpacked); err == nil {
+	if call.packed && len(result) <= smallAnswer/4 {
+		if small, err := unpack(result, smallAnswer); err == nil {
 			result, call.packed = small, false
 		}
 	}

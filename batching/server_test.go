@@ -161,7 +161,7 @@ func newCall(t *testing.T, size int) *Call {
 	t.Helper()
 	body := make([]byte, size)
 	_, _ = rand.Read(body)
-	c, err := NewCall(body)
+	c, err := NewCall(body, new(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,11 +277,11 @@ func TestFrameOfGzipIsBounded(t *testing.T) {
 	c.mu.Lock()
 	kept := len(packed.result)
 	c.mu.Unlock()
-	if kept > smallUnpacked {
+	if kept > smallAnswer {
 		t.Errorf("%d bytes are kept of a small packed answer", kept)
 	}
-	if b, err := packed.Wait(t.Context()); err != nil || len(b) != 900<<10 {
-		t.Errorf("its %d bytes: %v", len(b), err)
+	if err := packed.Wait(t.Context()); err != nil || len(*packed.out.(*raw)) != 900<<10 {
+		t.Errorf("its %d bytes: %v", len(*packed.out.(*raw)), err)
 	}
 }
 
@@ -478,3 +478,27 @@ func TestIdsGrowWhileTheClockIsSet(t *testing.T) {
 		}
 	}
 }
+
+// An answer whose decoder panics is the caller's trouble, not the connection's,
+// whoever decodes it.
+func TestDecoderPanics(t *testing.T) {
+	_, w := meet(t, Config{}, false)
+	for _, size := range []int{8, smallAnswer + 4} {
+		c, err := NewCall(make([]byte, 8), panics{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.send(c)
+		w.says(&proto.Result{RequestMessageID: c.msg.id, Result: make([]byte, size)})
+		if !ended(c) || c.Err() != nil {
+			t.Errorf("%d bytes: the call was not answered: %v", size, c.Err())
+		}
+		if err := c.Wait(t.Context()); !errors.Is(err, ErrAnswer) {
+			t.Errorf("%d bytes: %v, want ErrAnswer", size, err)
+		}
+	}
+}
+
+type panics struct{}
+
+func (panics) Decode(*bin.Buffer) error { panic("a defect") }

@@ -146,7 +146,7 @@ func call(t testing.TB, in bin.Encoder) *batching.Call {
 	if err := in.Encode(&b); err != nil {
 		t.Fatal(err)
 	}
-	c, err := batching.NewCall(b.Buf)
+	c, err := batching.NewCall(b.Buf, &tg.UpdatesBox{})
 	if err != nil {
 		t.Fatal(err)
 	}

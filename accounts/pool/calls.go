@@ -21,20 +21,19 @@ type Call struct {
 // request is a call that may be made.
 type request struct {
 	method string
-	out    bin.Decoder
 	call   *batching.Call
 }
 
 // request encodes a call and checks what forbids it without asking Telegram.
 func (c *Conn) request(in bin.Encoder, out bin.Decoder) (request, error) {
-	r := request{method: methodName(in), out: out}
+	r := request{method: methodName(in)}
 	if err := c.allowed(r.method); err != nil {
 		return r, err
 	}
 	var b bin.Buffer
 	err := in.Encode(&b)
 	if err == nil {
-		r.call, err = batching.NewCall(b.Buf)
+		r.call, err = batching.NewCall(b.Buf, out)
 	}
 	if err != nil {
 		return r, fmt.Errorf("%s: %w: %w", r.method, ErrNotEncodable, err)
@@ -58,14 +57,14 @@ func (c *Conn) open(ctx context.Context) (*link, error) {
 
 // answer waits for the answer to a request that was sent.
 func (c *Conn) answer(ctx context.Context, l *link, r request) error {
-	answer, err := r.call.Wait(ctx)
-	if err != nil {
-		return c.failed(ctx, l, r.method, err)
-	}
-	if err := r.out.Decode(&bin.Buffer{Buf: answer}); err != nil {
+	err := r.call.Wait(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, batching.ErrAnswer):
 		return fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
 	}
-	return nil
+	return c.failed(ctx, l, r.method, err)
 }
 
 // Invoke calls a method once. Calls that are made at the same time leave in one
