@@ -57,6 +57,7 @@ type Conn struct {
 	queue    queue
 	acks     acks
 	alive    keepalive
+	latency  time.Duration    // of answers, about; 0: none came yet
 	calls    map[int64]*Call  // that left, by msg_id
 	frames   map[int64]*frame // that may still be refused as a whole, by their outer id
 	recent   []*frame         // the same, oldest first; some are settled

@@ -5,10 +5,9 @@
 // are about to call get to it, and again while that brings more; then it takes
 // everything that is queued: one call goes as it is, several go as members of one
 // msg_container, in one encrypted frame. While it writes, the next ones gather.
-// When the queue is empty the goroutine ends. Nothing waits on purpose: a lone
-// call leaves at once, and under load containers fill by themselves. Waiting for
-// more would cost calls: those that travel together come back together, and
-// neither side works while they travel.
+// When the queue is empty the goroutine ends. A lone call leaves at once, and
+// under load containers fill by themselves; only with hundreds of calls under way
+// is a moment waited for more.
 //
 // What a reader of core.telegram.org/mtproto will look for:
 //

@@ -77,18 +77,38 @@ func (c *Conn) flush() {
 }
 
 // gather lets others that are about to send get to it: it yields the processor
-// once, and again while that brings more and a container would hold it.
+// once, and again while that brings more and a container would hold it. When so
+// many calls are under way that a moment is nothing to them, it lingers too.
 func (c *Conn) gather() {
 	for queued := -1; ; {
 		runtime.Gosched()
 		c.mu.Lock()
-		n := c.queue.len()
+		n, linger := c.queue.len(), c.lingerLocked()
 		c.mu.Unlock()
-		if n <= max(queued, 1) || n >= maxMembers {
+		switch {
+		case n >= maxMembers:
 			return
+		case n > max(queued, 1):
+			queued = n
+			continue
+		case linger > 0:
+			time.Sleep(linger)
 		}
-		queued = n
+		return
 	}
+}
+
+// lingerLocked is how long to wait for more calls: a fiftieth of what an answer
+// takes, if hundreds of calls are under way. Answers of a distant server trickle in
+// over the time that it works on so many, and their callers' next calls would leave
+// in as many small containers. It requires c.mu.
+func (c *Conn) lingerLocked() time.Duration {
+	const many, least, most = 256, 100 * time.Microsecond, time.Millisecond
+	linger := min(c.latency/50, most)
+	if len(c.calls) < many || linger < least {
+		return 0
+	}
+	return linger
 }
 
 // write writes one frame.

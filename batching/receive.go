@@ -247,6 +247,19 @@ func rpcError(result []byte, ordered bool) error {
 func (c *Conn) takenLocked(m *message) {
 	c.ids.accepted = max(c.ids.accepted, m.id)
 	if m.frame != nil {
+		if m.frame.members != nil {
+			c.tookLocked(time.Since(m.frame.made))
+		}
 		c.settleLocked(m.frame)
 	}
+}
+
+// tookLocked notes how soon the first answer to a frame came. Latency follows the
+// soonest at once and the others slowly: they may have waited for the server's work.
+func (c *Conn) tookLocked(d time.Duration) {
+	if c.latency == 0 || d < c.latency {
+		c.latency = d
+		return
+	}
+	c.latency += (d - c.latency) / 16
 }
