@@ -27,7 +27,7 @@ func BenchmarkEnqueueToHandler(b *testing.B) {
 		for i := range idle {
 			b.store.give("w", accounts.ID(fmt.Sprintf("a%d", i)))
 		}
-		w := b.worker("w", dispatch.Config{}, accounts.LeasesConfig{}, func(context.Context, job) error {
+		w := b.worker("w", dispatch.Config{AccountConcurrency: 100}, accounts.LeasesConfig{}, func(context.Context, job) error {
 			began <- time.Now()
 			return nil
 		})
@@ -87,7 +87,7 @@ func BenchmarkBacklog(b *testing.B) {
 		}
 		done, all := countTo(tb.N)
 		tb.ResetTimer()
-		b.worker("w", dispatch.Config{}, accounts.LeasesConfig{}, func(context.Context, job) error { done(); return nil })
+		b.worker("w", dispatch.Config{AccountConcurrency: 100}, accounts.LeasesConfig{}, func(context.Context, job) error { done(); return nil })
 		recvLong(tb, all)
 		tb.ReportMetric(float64(tb.N)/tb.Elapsed().Seconds(), "jobs/s")
 	})

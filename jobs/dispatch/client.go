@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,8 +83,8 @@ func (c *client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	return redis.NewIntResult(0, nil)
 }
 
-// dequeue waits for an account's turn and begins a job of its line or its lanes.
-// It answers redis.Nil if there was nothing for maxWait.
+// dequeue hands out a job that was begun, or else waits for an account's turn and
+// begins some of its jobs. It answers redis.Nil if there was nothing for maxWait.
 func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 	began := time.Now()
 	until := began.Add(maxWait)
@@ -91,6 +93,9 @@ func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 		return redis.NewCmdResult(nil, errors.New("dispatch: asynq's dequeue has changed"))
 	}
 	for {
+		if msg, ok := d.roster.handOut(); ok {
+			return redis.NewCmdResult(msg, nil)
+		}
 		if !d.awaitRedis(until) {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
@@ -98,32 +103,40 @@ func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
 		if !ok {
 			return redis.NewCmdResult(nil, redis.Nil)
 		}
-		a := t.acct
 		p, err := d.pull(ctx, t, expiry+int64(time.Since(began)/time.Second))
-		if err == nil && len(p.unsorted) > 0 {
-			err = d.sort(ctx, a, p.unsorted)
+		if err == nil {
+			err = d.sift(ctx, t.acct, &p)
 		}
-		switch {
-		case errors.Is(err, errUnreadable):
-			d.log.Error("task cannot be read", "account", a.id, "error", err)
-			d.roster.failed(a)
-			return redis.NewCmdResult(p.msg, nil)
-		case err != nil:
+		if err != nil {
 			d.health.failed(err)
-			d.roster.failed(a)
-			d.log.Debug("dequeue failed", "account", a.id, "error", err)
-			continue
-		case p.msg == "":
-			d.roster.empty(a, p)
+			d.roster.failed(t)
+			d.log.Debug("dequeue failed", "account", t.acct.id, "error", err)
 			continue
 		}
 		if !t.lease.Valid() || time.Since(began) > maxDequeue {
-			d.roster.failed(a) // it stays active until it is claimed
+			d.roster.failed(t) // what was begun stays active until it is claimed
 			continue
 		}
-		d.roster.landed(newFlight(a, t.lease, p.id, p.marks), p)
-		return redis.NewCmdResult(p.msg, nil)
+		d.roster.landed(t, p)
 	}
+}
+
+// sift finds the lanes of tasks whose producers did not name them, and puts those
+// aside that asynq could not read.
+func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) (err error) {
+	if len(p.unsorted) > 0 {
+		return d.sort(ctx, a, p.unsorted)
+	}
+	p.begun = slices.DeleteFunc(p.begun, func(b begun) bool {
+		_, _, bad := taskOf([]byte(b.msg))
+		if bad != nil {
+			d.log.Error("task cannot be read; it is archived", "account", a.id, "task", b.id, "error", bad)
+			err = cmp.Or(err, d.bury(ctx, a, b.id))
+			p.active--
+		}
+		return bad != nil
+	})
+	return err
 }
 
 // awaitRedis waits for Redis, at most until the given time.

@@ -34,6 +34,7 @@ type flight struct {
 	returned chan struct{} // closed when no handler runs, or will run, for it
 
 	// Guarded by roster.mu.
+	msg        string // the task, until it is handed out
 	started    bool
 	isReturned bool
 	returnedAt time.Time

@@ -14,6 +14,10 @@ import (
 )
 
 const (
+	// pullBatch is how many jobs one dequeue begins at most: neighbours leave
+	// together. pullBytes is from which size on it begins no more.
+	pullBatch = 32
+	pullBytes = 1 << 20
 	// sortBatch is how many jobs one dequeue sorts into lanes at most, so that
 	// Redis is soon free again: 10,000 jobs of a blocked lane take 20 dequeues.
 	sortBatch = 500
@@ -22,10 +26,10 @@ const (
 	classBatch = 50
 )
 
-// dequeueScript takes the place of asynq's. It begins the oldest job that may be
-// begun: the next one of a lane that is ready, else the next one of the line that
-// need not wait for others of its lane; those that do are put into their lanes.
-// Full lanes, of which the worker wants no more now, are passed over.
+// dequeueScript takes the place of asynq's. It begins the oldest jobs that may be
+// begun: the next ones of lanes that are ready, then those of the line that need
+// not wait for others of their lanes; those that do are put into their lanes. A
+// lane in which so many run already as may is passed over.
 //
 // A dequeue that arrives a second time, because go-redis repeats what was not
 // answered, is refused: what the first one began has no handler, and has to be
@@ -33,118 +37,146 @@ const (
 //
 // KEYS pending, paused, active, lease, cancelled, latest dequeue; ARGV expiry of
 // asynq's lease, task key prefix, prefix of the queue's lanes, now in nanoseconds,
-// jobs to sort at most, tasks to return for their lanes, name of this dequeue,
-// seconds that it is kept, names of full lanes.
+// name of this dequeue, seconds that it is kept, jobs to begin at most, bytes from
+// which on no more are begun, jobs to sort at most, tasks to return for their lanes,
+// jobs to begin of one lane at most, and names of lanes with smaller numbers.
 //
-// It returns the task's message ("" if there is none), its lane ("" if it is in
-// none), 1 if there may be more to begin, the number of active tasks and of
-// cancelled ones, and then id and message of tasks whose lanes have to be found.
+// It returns 1 if there may be more to begin, 2 if only of lanes in which so many
+// run as may, 0 if there is not, how many tasks are active and how many cancelled, how many were begun, id, message and lane ("" if it is in none)
+// of each, and then, if none was, id and message of tasks whose lanes have to be found.
 var dequeueScript = lane.Script(`
-local p, full = ARGV[3], {}
-for i = 9, #ARGV do
-	full[ARGV[i]] = true
+local p = ARGV[3]
+local most, bytes, most_lane, room = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[11]), {}
+for i = 12, #ARGV, 2 do
+	room[ARGV[i]] = tonumber(ARGV[i + 1])
 end
-local nfull = #ARGV - 8
+local running = (#ARGV - 11) / 2
+local function roomIn(lane)
+	return room[lane] or most_lane
+end
 
-local function answer(msg, lane, unsorted)
-	local more = redis.call("LLEN", KEYS[1]) > 0 and 1 or 0
-	for _, l in ipairs(redis.call("ZRANGE", p .. "lanes", 0, nfull)) do
-		if not full[l] then
-			more = 1
-		end
-	end
-	local a = { msg, lane, more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]) }
-	for _, s in ipairs(unsorted) do
-		a[#a + 1] = s
-	end
-	return a
+if redis.call("GET", KEYS[6]) == ARGV[5] then
+	return redis.error_reply("REPEATED the dequeue was answered before")
+end
+redis.call("SET", KEYS[6], ARGV[5], "EX", ARGV[6])
+
+local begun = {}
+local function mayBegin()
+	return #begun < 3 * most and bytes > 0
 end
 local function begin(id, msg, lane)
 	redis.call("LPUSH", KEYS[3], id)
 	redis.call("HSET", ARGV[2] .. id, "state", "active")
 	redis.call("HDEL", ARGV[2] .. id, "pending_since")
 	redis.call("ZADD", KEYS[4], ARGV[1], id)
-	return answer(msg, lane, {})
+	begun[#begun + 1] = id
+	begun[#begun + 1] = msg
+	begun[#begun + 1] = lane
+	bytes = bytes - #msg
+	if lane ~= "" then
+		room[lane] = roomIn(lane) - 1
+	end
+end
+local function answer(more, unsorted)
+	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3 }
+	for _, list in ipairs({ begun, unsorted }) do
+		for _, s in ipairs(list) do
+			a[#a + 1] = s
+		end
+	end
+	return a
 end
 
-if redis.call("GET", KEYS[6]) == ARGV[7] then
-	return redis.error_reply("REPEATED the dequeue was answered before")
-end
-redis.call("SET", KEYS[6], ARGV[7], "EX", ARGV[8])
 if redis.call("EXISTS", KEYS[2]) == 1 then
-	return { "", "", 0, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]) }
+	return answer(0, {})
 end
 
-for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, nfull)) do
-	while not full[lane] do
+for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
+	while roomIn(lane) > 0 and mayBegin() and redis.call("ZSCORE", p .. "lanes", lane) do
 		local id = redis.call("ZPOPMIN", p .. "lane:" .. lane)[1]
 		refresh(p, lane)
-		if not id then
-			break
-		end
 		local msg = redis.call("HGET", ARGV[2] .. id, "msg")
 		if msg then
-			return begin(id, msg, lane)
+			begin(id, msg, lane)
+		else
+			redis.call("DEL", ARGV[2] .. id) -- the task was deleted
 		end
-		redis.call("DEL", ARGV[2] .. id) -- the task was deleted
 	end
 end
 
-for n = 1, tonumber(ARGV[5]) do
-	local id = redis.call("LINDEX", KEYS[1], -1)
+for n = 1, tonumber(ARGV[9]) do
+	local id = mayBegin() and redis.call("LINDEX", KEYS[1], -1)
 	if not id then
 		break
 	end
 	local key = ARGV[2] .. id
 	local msg, lane = unpack(redis.call("HMGET", key, "msg", "lane"))
-	if not msg then
-		redis.call("DEL", key)
-		lane = none
-	elseif not lane then
+	if msg and not lane then
 		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
-		if not at then
+		if at then
+			lane = string.sub(msg, at + 1, at + 32)
+			redis.call("HSET", key, "lane", lane)
+		elseif #begun > 0 then
+			break
+		else
 			local unsorted = {}
-			for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[6]), -1)) do
+			for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[10]), -1)) do
 				local msg, lane = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane"))
 				if msg and not lane then
 					unsorted[#unsorted + 1] = id
 					unsorted[#unsorted + 1] = msg
 				end
 			end
-			return answer("", "", unsorted)
+			return answer(1, unsorted)
 		end
-		lane = string.sub(msg, at + 1, at + 32)
-		redis.call("HSET", key, "lane", lane)
 	end
 	redis.call("RPOP", KEYS[1])
-	if msg and lane == none then
-		return begin(id, msg, "")
-	elseif msg then
+	if not msg then
+		redis.call("DEL", key) -- the task was deleted
+	elseif lane == none then
+		begin(id, msg, "")
+	else
 		release(p, id, lane) -- asynq's tools may have put a head back on the line
-		if full[lane] or headOf(p, lane) or redis.call("EXISTS", p .. "lane:" .. lane) == 1 then
+		if roomIn(lane) <= 0 or headOf(p, lane) or redis.call("EXISTS", p .. "lane:" .. lane) == 1 then
 			park(p, key, id, lane, ARGV[4])
 		else
 			number(p, key)
-			return begin(id, msg, lane)
+			begin(id, msg, lane)
 		end
 	end
 end
-return answer("", "", {})`)
 
-// pulled is what a dequeue brought.
-type pulled struct {
-	id, msg, lane string // of the task that was begun; "" if none was, or it is in none
-	more          bool   // there may be more to begin
-	active, marks int64
-	unsorted      []string // ids and messages of tasks whose lanes are to be found
-}
+if redis.call("LLEN", KEYS[1]) > 0 then
+	return answer(1, {})
+end
+local more = 0
+for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
+	if roomIn(lane) > 0 then
+		return answer(1, {})
+	end
+	more = 2
+end
+return answer(more, {})`)
 
-// turn is an account that may give a job now, and what a dequeue has to know.
+// turn is an account that may give jobs now, and what a dequeue has to know.
 type turn struct {
 	acct   *account
 	lease  accounts.Lease
 	number uint64 // of the account's dequeues
-	full   []any  // names of lanes of which no more jobs are wanted
+	most   int    // jobs to begin
+	rooms  []any  // names of lanes with jobs in flight, and how many more are wanted of each
+}
+
+// begun is a task that a dequeue began.
+type begun struct{ id, msg, lane string } // lane is "" if it is in none
+
+// pulled is what a dequeue brought.
+type pulled struct {
+	begun         []begun
+	more          bool // there may be more to begin
+	held          bool // there would be, of lanes in which so many run as may
+	active, marks int64
+	unsorted      []string // ids and messages of tasks whose lanes are to be found
 }
 
 // pull runs dequeueScript on an account's keys.
@@ -152,34 +184,46 @@ func (d *Dispatcher) pull(ctx context.Context, t turn, expiry int64) (pulled, er
 	k := queueKeys(t.acct.queue)
 	prefix := lane.Prefix(t.acct.queue)
 	args := append([]any{
-		expiry, k.task, prefix, time.Now().UnixNano(), sortBatch, classBatch,
-		fmt.Sprint(d.channel, t.number), fenceTTL,
-	}, t.full...)
+		expiry, k.task, prefix, time.Now().UnixNano(), fmt.Sprint(d.channel, t.number), fenceTTL,
+		t.most, pullBytes, sortBatch, classBatch, d.roster.laneLimit(),
+	}, t.rooms...)
 	keys := []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"}
 	reply, err := dequeueScript.Run(ctx, d.rdb, keys, args...).Slice()
 	if err != nil {
 		return pulled{}, err
 	}
-	if len(reply) < 5 {
+	if len(reply) < 4 {
 		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
 	}
-	p := pulled{msg: str(reply[0]), lane: str(reply[1]), more: reply[2] == int64(1)}
-	p.active, _ = reply[3].(int64)
-	p.marks, _ = reply[4].(int64)
-	for _, v := range reply[5:] {
+	p := pulled{more: reply[0] == int64(1), held: reply[0] == int64(2)}
+	p.active, _ = reply[1].(int64)
+	p.marks, _ = reply[2].(int64)
+	n, _ := reply[3].(int64)
+	rest := reply[4:]
+	if int64(len(rest)) < 3*n {
+		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
+	}
+	for ; n > 0; n-- {
+		p.begun, rest = append(p.begun, begun{id: str(rest[0]), msg: str(rest[1]), lane: str(rest[2])}), rest[3:]
+	}
+	for _, v := range rest {
 		p.unsorted = append(p.unsorted, str(v))
-	}
-	if p.msg == "" {
-		return p, nil
-	}
-	if p.id, _, err = taskOf([]byte(p.msg)); err != nil {
-		return p, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return p, nil
 }
 
-// errUnreadable: a task was begun that is none of asynq's.
-var errUnreadable = errors.New("task cannot be read")
+// bury puts a task aside that asynq could not read, where its tools show it: put
+// back it would only come again.
+func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
+	k := queueKeys(a.queue)
+	p := d.rdb.TxPipeline()
+	p.LRem(ctx, k.active, 0, id)
+	p.ZRem(ctx, k.lease, id)
+	p.ZAdd(ctx, k.archived, redis.Z{Score: float64(time.Now().Unix()), Member: id})
+	p.HSet(ctx, k.task+id, "state", "archived", "lane", lane.None)
+	_, err := p.Exec(ctx)
+	return err
+}
 
 func str(v any) string { s, _ := v.(string); return s }
 

@@ -28,6 +28,7 @@ type account struct {
 
 	flights int                 // jobs not settled, be it under an earlier lease
 	lanes   map[string]*running // lanes with jobs in flight
+	freed   bool                // a job of a lane has settled since the dequeue on its way began
 	stale   []string            // lanes whose chains have settled since the dequeue on its way began
 	pulling bool                // a dequeue is on its way
 	pulls   uint64              // dequeues so far
@@ -60,8 +61,8 @@ type roster struct {
 	owed     []*account // for the keeper
 	dues     dueHeap
 	flights  map[flightKey]*flight
-	claims   uint64 // so far
-	pulling  int
+	begun    []*flight // not handed out yet
+	claims   uint64    // so far
 	stopping bool
 }
 
@@ -159,10 +160,11 @@ func (r *roster) stats() Stats {
 	return Stats{Accounts: len(r.accounts), Ready: len(r.ready), InFlight: len(r.flights)}
 }
 
-// stop ends next for good.
+// stop ends next and handOut for good.
 func (r *roster) stop() {
 	r.mu.Lock()
 	r.stopping = true
+	r.takeBackLocked()
 	r.mu.Unlock()
 	r.kickNext()
 }
@@ -195,12 +197,11 @@ func (r *roster) readyLocked(a *account) {
 }
 
 func (r *roster) eligibleLocked(a *account) bool {
-	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && a.flights < r.accountLimit
+	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
 }
 
-// next returns the account whose turn it is to give a job, and false when until
-// has come or stop was called. The account is pulling until landed, empty or
-// failed.
+// next returns the account whose turn it is to give jobs, and false when until has
+// come or stop was called. The account is pulling until landed or failed.
 func (r *roster) next(until time.Time) (turn, bool) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
@@ -224,17 +225,17 @@ func (r *roster) take() (t turn, stopping bool) {
 		r.kickNext() // for the next call
 		return turn{}, true
 	}
-	for len(r.ready) > 0 && len(r.flights)+r.pulling < r.limit {
+	for len(r.ready) > 0 && spare(r.limit, len(r.flights)) > 0 {
 		a := r.ready[0]
 		r.ready = r.ready[1:]
 		a.queued = false
 		if !a.more || !r.eligibleLocked(a) || !a.lease.Valid() {
 			continue // whoever makes it eligible puts it back
 		}
-		a.more, a.pulling = false, true
+		a.more, a.pulling, a.freed = false, true, false
 		a.pulls++
-		r.pulling++
-		return turn{acct: a, lease: a.lease, number: a.pulls, full: r.fullLocked(a)}, false
+		most := min(pullBatch, r.limit-len(r.flights), r.accountLimit-a.flights)
+		return turn{acct: a, lease: a.lease, number: a.pulls, most: most, rooms: r.roomsLocked(a)}, false
 	}
 	return turn{}, false
 }
@@ -243,54 +244,71 @@ func (r *roster) take() (t turn, stopping bool) {
 func (r *roster) pulledLocked(a *account) {
 	a.pulling = false
 	a.forgetStale()
-	r.pulling--
 	r.oweLocked(a)
 	r.idleLocked(a)
 	r.readyLocked(a)
 	r.kickNext()
 }
 
-// landed notes a job that was dequeued.
-func (r *roster) landed(f *flight, p pulled) {
+// landed notes what a dequeue brought, to be handed out. If it had not got through
+// all of the line there is more; else only a wake, a look, or the end of a job in a
+// full lane makes the account ready again.
+func (r *roster) landed(t turn, p pulled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := f.acct
-	r.flights[f.key] = f
-	a.flights++
-	a.enterLane(f, p.lane)
-	r.compareLocked(a, p.active)
-	a.more = a.more || p.more
-	r.pulledLocked(a)
-}
-
-// empty notes that there was nothing to dequeue: no job that may be begun, or the
-// queue is paused. If the dequeue had not got through all of the line there is
-// more; else only a wake, a look, or the end of a job in a full lane makes the
-// account ready again.
-func (r *roster) empty(a *account, p pulled) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.compareLocked(a, p.active)
-	a.more = a.more || p.more
-	r.pulledLocked(a)
-}
-
-// compareLocked finds tasks that are active without a handler: the answer to an
-// earlier dequeue was lost. They are claimed again before the next dequeue. It
-// requires r.mu.
-func (r *roster) compareLocked(a *account, active int64) {
-	if active > int64(a.flights) && a.phase == serving {
+	a := t.acct
+	for _, b := range p.begun {
+		f := newFlight(a, t.lease, b.id, p.marks)
+		r.flights[f.key] = f
+		a.flights++
+		a.enterLane(f, b.lane)
+		r.begun = append(r.begun, f)
+		f.msg = b.msg
+	}
+	if p.active > int64(a.flights) && a.phase == serving {
+		// Some are active without a handler: the answer to an earlier dequeue was
+		// lost. They are claimed again before the next one.
 		a.owesClaim = true
 	}
-}
-
-// failed notes a dequeue of which nobody knows whether it took a task.
-func (r *roster) failed(a *account) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a.more = true
-	if a.phase == serving {
-		a.owesClaim = true
+	a.more = a.more || p.more || p.held && a.freed
+	if r.stopping {
+		r.takeBackLocked()
 	}
 	r.pulledLocked(a)
+}
+
+// handOut returns the message of a task that was begun and is not handed out yet.
+func (r *roster) handOut() (msg string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.begun) == 0 {
+		r.begun = nil
+		return "", false
+	}
+	f := r.begun[0]
+	r.begun[0] = nil
+	r.begun = r.begun[1:]
+	msg, f.msg = f.msg, ""
+	return msg, true
+}
+
+// takeBackLocked settles what was begun and never handed out, for want of a
+// handler: the next owner claims it. It requires r.mu.
+func (r *roster) takeBackLocked() {
+	for _, f := range r.begun {
+		f.acked = true
+		r.returnedLocked(f)
+	}
+	r.begun = nil
+}
+
+// failed notes a dequeue of which nobody knows what it began.
+func (r *roster) failed(t turn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.acct.more = true
+	if t.acct.phase == serving {
+		t.acct.owesClaim = true
+	}
+	r.pulledLocked(t.acct)
 }

@@ -16,17 +16,31 @@ type running struct {
 // may run, so that a slow lane leaves room for the others.
 func (r *roster) laneLimit() int { return (r.accountLimit + 1) / 2 }
 
-func (r *roster) isFull(l *running) bool { return l.stuck || l.flights >= r.laneLimit() }
-
-// fullLocked names the lanes of which no more jobs are wanted now. It requires
-// r.mu.
-func (r *roster) fullLocked(a *account) (names []any) {
-	for name, l := range a.lanes {
-		if r.isFull(l) {
-			names = append(names, name)
-		}
+// spare is how many more jobs to begin where so many of at most limit run. It is
+// none until a tenth is free: jobs that are begun together cost one dequeue, and
+// their calls leave together.
+func spare(limit, running int) int {
+	if free := limit - running; free >= max(limit/10, 1) {
+		return free
 	}
-	return names
+	return 0
+}
+
+// room is how many more jobs of the lane are wanted now.
+func (r *roster) room(l *running) int {
+	if l.stuck {
+		return 0
+	}
+	return spare(r.laneLimit(), l.flights)
+}
+
+// roomsLocked is the name and room of each lane with jobs in flight. It requires
+// r.mu.
+func (r *roster) roomsLocked(a *account) (rooms []any) {
+	for name, l := range a.lanes {
+		rooms = append(rooms, name, r.room(l))
+	}
+	return rooms
 }
 
 // enterLane gives a flight its turn. It requires roster.mu.
@@ -64,19 +78,20 @@ func (r *roster) leaveLaneLocked(f *flight) {
 	}
 	a := f.acct
 	l := a.lanes[f.lane]
-	full := r.isFull(l)
+	full := r.room(l) == 0
+	a.freed = a.freed || a.pulling
 	l.flights--
 	switch {
 	case l.stuck && l.flights == 0 && a.pulling:
 		// The dequeue under way may bring one more of the lane, begun before Redis
 		// knew: it has to find the chain stuck.
 		a.stale = append(a.stale, f.lane)
+		return
 	case l.flights == 0:
 		delete(a.lanes, f.lane)
-		a.more = a.more || full
-	case !l.stuck:
-		a.more = a.more || full
+		l.stuck = false
 	}
+	a.more = a.more || full && r.room(l) > 0
 }
 
 // forgetStale lets lanes go on whose chains have settled during a dequeue. It
