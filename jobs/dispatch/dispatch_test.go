@@ -425,3 +425,28 @@ func TestCancelled(t *testing.T) {
 	b.untilEmpty("alice")
 	b.until("the marks are gone", func() bool { return b.rdb.Exists(ctx, jobs.CancelledKey("alice")).Val() == 0 })
 }
+
+// What asynq could not read is put aside, where its tools show it, and does not
+// come back to hold the line up.
+func TestUnreadableTask(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, q := context.Background(), "asynq:{acct:alice}:"
+	for _, msg := range []string{"", "\xff\xff no protobuf"} {
+		id := fmt.Sprintf("bad%d", len(msg))
+		b.rdb.HSet(ctx, q+"t:"+id, "msg", msg, "state", "pending")
+		b.rdb.LPush(ctx, q+"pending", id)
+	}
+	want := b.enqueueMany("alice", 3)
+	var rec recorder
+	b.store.give("w", "alice")
+	w := b.worker("w", never, quick, func(_ context.Context, j job) error { rec.add(j); return nil })
+	b.until("the others ran", func() bool { return len(rec.texts("alice")) == 3 && w.Stats().InFlight == 0 })
+	b.sameTexts("jobs", rec.texts("alice"), want)
+	if ids := b.rdb.ZRange(ctx, q+"archived", 0, -1).Val(); len(ids) != 2 {
+		t.Errorf("archived: %q", ids)
+	}
+	if n := b.rdb.LLen(ctx, q+"active").Val() + b.rdb.LLen(ctx, q+"pending").Val(); n != 0 {
+		t.Errorf("%d tasks are still on the line", n)
+	}
+}
