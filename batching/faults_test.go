@@ -201,10 +201,9 @@ func TestServerForgetsTheSession(t *testing.T) {
 			t.Errorf("message %d: %v", i, err)
 		}
 	}
-	if late := w.send(t, 5000, "late"); true {
-		c.Send(late)
-		succeed(t, wait(t, late))
-	}
+	late := w.send(t, 5000, "late")
+	c.Send(late)
+	succeed(t, wait(t, late))
 	w.clean(t)
 }
 
