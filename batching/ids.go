@@ -67,14 +67,18 @@ func (n *ids) sawServerTime(id int64) {
 // correct sets the clock after the server has refused an id for its time, in a
 // message that has this id. made is when the refused frame was: those that left
 // together are refused together, and the clock is set once. If ours was ahead, ids
-// become smaller again, but not than one that was taken.
+// become smaller again, but not than one that was taken. They do not while they are
+// about right: of frames on their way the server may take those that were made
+// before, and smaller ids after them would break the order of seqnos.
 func (n *ids) correct(id int64, ahead bool, made time.Time) {
 	if !made.After(n.corrected) {
 		return
 	}
 	n.set, n.corrected = true, time.Now()
-	n.skew += timeOf(id).Sub(n.now())
-	if ahead {
+	if d := timeOf(id).Sub(n.now()); d.Abs() > farOff {
+		n.skew += d
+	}
+	if ahead && timeOf(n.last).Sub(n.now()) > farOff {
 		n.last = n.accepted
 	}
 }

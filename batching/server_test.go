@@ -502,3 +502,25 @@ func TestDecoderPanics(t *testing.T) {
 type panics struct{}
 
 func (panics) Decode(*bin.Buffer) error { panic("a defect") }
+
+// A frame that was refused for its time, though the clocks agree, goes again under
+// ids that are greater than those of frames on their way: the server may take these.
+func TestRefusedForItsTimeThoughClocksAgree(t *testing.T) {
+	for _, code := range []int{codeIDTooLow, codeIDTooHigh} {
+		_, w := meet(t, Config{}, false)
+		first, second := newCall(t, 8), newCall(t, 8)
+		w.send(first)
+		w.send(second)
+		refused, onItsWay := first.msg.id, second.msg.id
+		late := time.Now().Add(-300 * time.Millisecond) // it took so long to come
+		data := w.at(late, &mt.BadMsgNotification{BadMsgID: refused, ErrorCode: code})
+		if err := w.conn.receive(data); err != nil {
+			t.Fatal(err)
+		}
+		w.conn.flushes.Wait()
+		if again := first.msg.id; again <= onItsWay {
+			t.Errorf("code %d: the id %d was sent after %d", code, again, onItsWay)
+		}
+		keepsRules(t, w)
+	}
+}
