@@ -104,45 +104,74 @@ for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
 	end
 end
 
-for n = 1, tonumber(ARGV[9]) do
-	local id = mayBegin() and redis.call("LINDEX", KEYS[1], -1)
-	if not id then
-		break
-	end
+-- What leaves the line is cut off it at the end, and what goes to its lane is
+-- added to it at once: thousands may be on their way behind a head that waits.
+local left, parked, unsorted = 0, {}, {}
+local function sorted(id)
 	local key = ARGV[2] .. id
-	local msg, lane = unpack(redis.call("HMGET", key, "msg", "lane"))
+	local msg, lane, seq = unpack(redis.call("HMGET", key, "msg", "lane", "seq"))
 	if msg and not lane then
 		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
-		if at then
-			lane = string.sub(msg, at + 1, at + 32)
-			redis.call("HSET", key, "lane", lane)
-		elseif #begun > 0 then
-			break
-		else
-			local unsorted = {}
-			for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[10]), -1)) do
-				local msg, lane = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane"))
-				if msg and not lane then
-					unsorted[#unsorted + 1] = id
-					unsorted[#unsorted + 1] = msg
-				end
-			end
-			return answer(1, unsorted)
+		if not at then
+			return false
 		end
+		lane = string.sub(msg, at + 1, at + 32)
 	end
-	redis.call("RPOP", KEYS[1])
+	left = left + 1
 	if not msg then
 		redis.call("DEL", key) -- the task was deleted
 	elseif lane == none then
 		begin(id, msg, "")
 	else
-		release(p, id, lane) -- asynq's tools may have put a head back on the line
-		if roomIn(lane) <= 0 or headOf(p, lane) or redis.call("EXISTS", p .. "lane:" .. lane) == 1 then
-			park(p, key, id, lane, ARGV[4])
+		if seq then
+			release(p, id, lane) -- asynq's tools may have put a head back on the line
 		else
-			number(p, key)
+			seq = redis.call("INCR", p .. "seq")
+			redis.call("HSET", key, "lane", lane, "seq", seq)
+		end
+		local waits = parked[lane]
+		if not waits and (roomIn(lane) <= 0 or headOf(p, lane) or redis.call("EXISTS", p .. "lane:" .. lane) == 1) then
+			waits = {}
+			parked[lane] = waits
+		end
+		if waits then
+			waits[#waits + 1] = seq
+			waits[#waits + 1] = id
+		else
 			begin(id, msg, lane)
 		end
+	end
+	return true
+end
+local stop = false
+while left < tonumber(ARGV[9]) and not stop do
+	local from = left
+	local some = redis.call("LRANGE", KEYS[1], -from - 50, -from - 1)
+	stop = #some == 0
+	for i = #some, 1, -1 do
+		if not mayBegin() or not sorted(some[i]) then
+			stop = true
+			break
+		end
+	end
+end
+if left > 0 then
+	redis.call("LTRIM", KEYS[1], 0, -left - 1)
+end
+for lane, waits in pairs(parked) do
+	redis.call("ZADD", p .. "lane:" .. lane, unpack(waits))
+	refresh(p, lane)
+end
+if #begun == 0 and left == 0 then
+	for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[10]), -1)) do
+		local msg, lane = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane"))
+		if msg and not lane and not string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true) then
+			unsorted[#unsorted + 1] = id
+			unsorted[#unsorted + 1] = msg
+		end
+	end
+	if #unsorted > 0 then
+		return answer(1, unsorted)
 	end
 end
 
