@@ -36,29 +36,30 @@ const (
 // put back before a job behind it is begun.
 //
 // KEYS pending, paused, active, lease, cancelled, latest dequeue; ARGV expiry of
-// asynq's lease, task key prefix, prefix of the queue's lanes, now in nanoseconds,
-// name of this dequeue, seconds that it is kept, jobs to begin at most, bytes from
-// which on no more are begun, jobs to sort at most, tasks to return for their lanes,
-// jobs to begin of one lane at most, and names of lanes with smaller numbers.
+// asynq's lease, task key prefix, prefix of the queue's lanes, name of this dequeue,
+// seconds that it is kept, jobs to begin at most, bytes from which on no more are
+// begun, jobs to sort at most, tasks to return for their lanes, jobs to begin of one
+// lane at most, and names of lanes with smaller numbers.
 //
 // It returns 1 if there may be more to begin, 2 if only of lanes in which so many
-// run as may, 0 if there is not, how many tasks are active and how many cancelled, how many were begun, id, message and lane ("" if it is in none)
-// of each, and then, if none was, id and message of tasks whose lanes have to be found.
+// run as may, 0 if there is not; how many tasks are active, how many cancelled and
+// how many were begun; id, message and lane ("" if it is in none) of each of these;
+// and then, if none was, id and message of tasks whose lanes have to be found.
 var dequeueScript = lane.Script(`
 local p = ARGV[3]
-local most, bytes, most_lane, room = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[11]), {}
-for i = 12, #ARGV, 2 do
+local most, bytes, most_lane, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10]), {}
+for i = 11, #ARGV, 2 do
 	room[ARGV[i]] = tonumber(ARGV[i + 1])
 end
-local running = (#ARGV - 11) / 2
+local running = (#ARGV - 10) / 2
 local function roomIn(lane)
 	return room[lane] or most_lane
 end
 
-if redis.call("GET", KEYS[6]) == ARGV[5] then
+if redis.call("GET", KEYS[6]) == ARGV[4] then
 	return redis.error_reply("REPEATED the dequeue was answered before")
 end
-redis.call("SET", KEYS[6], ARGV[5], "EX", ARGV[6])
+redis.call("SET", KEYS[6], ARGV[4], "EX", ARGV[5])
 
 local begun = {}
 local function mayBegin()
@@ -106,16 +107,20 @@ end
 
 -- What leaves the line is cut off it at the end, and what goes to its lane is
 -- added to it at once: thousands may be on their way behind a head that waits.
-local left, parked, unsorted = 0, {}, {}
-local function sorted(id)
-	local key = ARGV[2] .. id
-	local msg, lane, seq = unpack(redis.call("HMGET", key, "msg", "lane", "seq"))
+local left, parked = 0, {}
+local function read(id)
+	local msg, lane, seq = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane", "seq"))
 	if msg and not lane then
 		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
-		if not at then
-			return false
-		end
-		lane = string.sub(msg, at + 1, at + 32)
+		lane = at and string.sub(msg, at + 1, at + 32)
+	end
+	return msg, lane, seq
+end
+local function sorted(id)
+	local key = ARGV[2] .. id
+	local msg, lane, seq = read(id)
+	if msg and not lane then
+		return false
 	end
 	left = left + 1
 	if not msg then
@@ -144,7 +149,7 @@ local function sorted(id)
 	return true
 end
 local stop = false
-while left < tonumber(ARGV[9]) and not stop do
+while left < tonumber(ARGV[8]) and not stop do
 	local from = left
 	local some = redis.call("LRANGE", KEYS[1], -from - 50, -from - 1)
 	stop = #some == 0
@@ -162,21 +167,19 @@ for lane, waits in pairs(parked) do
 	redis.call("ZADD", p .. "lane:" .. lane, unpack(waits))
 	refresh(p, lane)
 end
-if #begun == 0 and left == 0 then
-	for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[10]), -1)) do
-		local msg, lane = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane"))
-		if msg and not lane and not string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true) then
+local unsorted = {}
+if left == 0 and #begun == 0 then
+	for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[9]), -1)) do
+		local msg, lane = read(id)
+		if msg and not lane then
 			unsorted[#unsorted + 1] = id
 			unsorted[#unsorted + 1] = msg
 		end
 	end
-	if #unsorted > 0 then
-		return answer(1, unsorted)
-	end
 end
 
 if redis.call("LLEN", KEYS[1]) > 0 then
-	return answer(1, {})
+	return answer(1, unsorted)
 end
 local more = 0
 for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
@@ -213,7 +216,7 @@ func (d *Dispatcher) pull(ctx context.Context, t turn, expiry int64) (pulled, er
 	k := queueKeys(t.acct.queue)
 	prefix := lane.Prefix(t.acct.queue)
 	args := append([]any{
-		expiry, k.task, prefix, time.Now().UnixNano(), fmt.Sprint(d.channel, t.number), fenceTTL,
+		expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
 		t.most, pullBytes, sortBatch, classBatch, d.roster.laneLimit(),
 	}, t.rooms...)
 	keys := []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"}
