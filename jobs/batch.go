@@ -200,6 +200,11 @@ func (r *BatchResult) Count(s State) (n int) {
 	return n
 }
 
+// Summary says in a few words how many calls succeeded.
+func (r *BatchResult) Summary() string {
+	return fmt.Sprintf("%d of %d calls succeeded", r.Count(Succeeded), len(r.Calls))
+}
+
 // Outcome is what the calls make of the job: Succeeded if all of them did, Failed
 // if one did not, Unknown if of one it is not known.
 func (r *BatchResult) Outcome() (State, *Error) {

@@ -116,7 +116,7 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 		row("ref", resolve.Ref)
 		row("source", resolve.Source)
 	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
-		row("calls", succeeded(batch))
+		row("calls", batch.Summary())
 	default:
 		row("result", string(r.Result))
 	}
@@ -141,13 +141,9 @@ func summary(r jobs.Result) string {
 	case r.Kind == jobs.KindResolve && json.Unmarshal(r.Result, &resolve) == nil:
 		return strings.Join(strings.Fields(strings.Join([]string{resolve.Kind, resolve.Title, atSigns(resolve.Usernames), resolve.Ref}, " ")), " ")
 	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
-		return succeeded(batch)
+		return batch.Summary()
 	}
 	return shorten(string(r.Result))
-}
-
-func succeeded(b jobs.BatchResult) string {
-	return fmt.Sprintf("%d of %d calls succeeded", b.Count(jobs.Succeeded), len(b.Calls))
 }
 
 // errorText is an error with Telegram's code or ours, so that it can be looked up.

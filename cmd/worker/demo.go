@@ -237,7 +237,7 @@ func outcomeText(r jobs.Result) string {
 	}
 	var batch jobs.BatchResult
 	if r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil {
-		return fmt.Sprintf("%d of %d calls succeeded", batch.Count(jobs.Succeeded), len(batch.Calls))
+		return batch.Summary()
 	}
 	return string(r.Result)
 }
