@@ -9,6 +9,7 @@ import (
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/mt"
 	"github.com/gotd/td/proto"
+	"github.com/gotd/td/tg"
 )
 
 // rpcError is the error a call is answered with.
@@ -215,11 +216,16 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 		}
 	}
 	var result bin.Encoder
+	if refused != nil || c.method != tg.MessagesSendMessageRequestTypeID { // which describes itself
+		describe(c, &rec.Params)
+	}
+	if user != 0 {
+		rec.ForeignHash = s.judgeHashes(c, user)
+	}
 	if refused == nil {
 		result, refused = s.invoke(c, user, &rec)
 	}
 	if refused != nil {
-		describe(c, &rec.Params)
 		rec.Error = refused.text
 		result = &mt.RPCError{ErrorCode: refused.code, ErrorMessage: refused.text}
 	}

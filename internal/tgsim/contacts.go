@@ -46,7 +46,7 @@ func (s *Server) importContacts(c *call, user int64, rec *Call) (bin.Encoder, *r
 	}
 	phones := map[string]*account{}
 	for _, a := range w.users {
-		if a.Phone != "" && !a.phoneShut && !a.deleted {
+		if a.Phone != "" && a.foundBy(user) && !a.deleted {
 			phones[digits(a.Phone)] = a
 		}
 	}
@@ -76,6 +76,13 @@ func (a *account) addContact(id int64) {
 	}
 }
 
+// foundBy tells whether viewer finds a by its phone, see
+// core.telegram.org/constructor/privacyKeyAddedByPhone.
+func (a *account) foundBy(viewer int64) bool {
+	_, contact := a.contacts[viewer]
+	return a.ID == viewer || !a.phoneShut && (contact || !a.phoneLimited)
+}
+
 func (w *world) byPhoneLocked(phone string) *account {
 	phone = digits(phone)
 	if phone == "" {
@@ -100,7 +107,7 @@ func (s *Server) resolvePhone(c *call, user int64) (bin.Encoder, *rpcError) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	a := w.byPhoneLocked(req.Phone)
-	if a == nil || a.phoneShut && a.ID != user {
+	if a == nil || !a.foundBy(user) {
 		return nil, &rpcError{400, "PHONE_NOT_OCCUPIED"}
 	}
 	return &tg.ContactsResolvedPeer{
@@ -222,7 +229,6 @@ func (s *Server) updateUsername(c *call, user int64, rec *Call) (bin.Encoder, *r
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	rec.Params.Username = clip(req.Username)
 	w := s.world
 	w.mu.Lock()
 	failed := w.claimNameLocked(peer{kindUser, user}, req.Username)
@@ -287,7 +293,6 @@ func (s *Server) updateChannelUsername(c *call, user int64, rec *Call) (bin.Enco
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	rec.Params.Username = clip(req.Username)
 	w := s.world
 	w.mu.Lock()
 	ch, failed := w.inputChannelLocked(user, req.Channel)

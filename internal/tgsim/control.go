@@ -29,7 +29,7 @@ import (
 //	POST /cut, /half-open, /stall         what happens to open connections
 //	POST /forget-sessions, /forget-keys, /revoke, /ban
 //	GET  /key                             the public key as PEM
-//	PATCH /accounts/{account}             first_name, last_name, phone, phone_hidden, usernames, contacts, deleted
+//	PATCH /accounts/{account}             first_name, last_name, phone, phone_hidden, phone_limited, usernames, contacts, deleted
 //	POST /accounts/{account}/too_long     PushTooLong
 //	GET  /chats                           basic groups: []ChatInfo
 //	POST /chats                           {"title":…,"members":[…]} -> Chat
@@ -39,9 +39,11 @@ import (
 //	POST /channels                        {"title":…,"username":…,"broadcast":…,"members":[…]} -> Channel
 //	PATCH /channels/{id}                  title, usernames (none = private), slowmode, broadcast
 //	POST /channels/{id}/members           {"add":[…],"remove":[…]}
-//	POST /channels/{id}/invites           -> {"link":…}
+//	POST /channels/{id}/invites           nothing, or {"peek":"5m"} -> {"link":…}
 //	DELETE /invites/{hash}                ends a link
-//	POST /messages                        {"from":…,"to":…,"text":…,"forward_from":…} -> {"id":…}
+//	POST /messages                        {"from":…,"to":…,"text":…,"forward_from":…} -> {"id":…}; [{…}] -> [{…}]
+//	DELETE /accounts/{account}/messages/{id}  for everybody; private chats and basic groups
+//	DELETE /channels/{id}/messages/{id}
 //
 // account, members, contacts and from are ids or usernames; to is a username,
 // user:5, chat:5 or channel:5; usernames are [{"name":…,"inactive":…}]. What cannot be served is answered with a 4xx
@@ -188,8 +190,10 @@ func (s *Server) serveAddAccount(w http.ResponseWriter, r *http.Request) {
 }
 
 // body reads a JSON request without unknown fields.
-func body(r *http.Request, v any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<20))
+func body(r *http.Request, v any) error { return bodyUpTo(r, 1<<20, v) }
+
+func bodyUpTo(r *http.Request, bytes int64, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, bytes))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
 		return fmt.Errorf("the body is not the JSON expected: %w", err)

@@ -156,16 +156,27 @@ func (s *Server) tellMembers(id int64, but *session) {
 	})
 }
 
-// joinLocked makes a user a member of a channel.
-func (w *world) joinLocked(c *channel, user int64) {
-	c.members = append(slices.Clone(c.members), user)
-	c.joined[user] = struct{}{}
-	w.meetLocked(peer{kindChannel, c.ID}, []int64{user})
+// joinLocked makes users members of a channel, who are not yet.
+func (w *world) joinLocked(c *channel, users ...int64) {
+	c.members = slices.Clone(c.members)
+	for _, id := range users {
+		if _, in := c.joined[id]; !in {
+			c.members = append(c.members, id)
+			c.joined[id] = struct{}{}
+		}
+	}
+	w.meetLocked(peer{kindChannel, c.ID}, users)
 }
 
 // leaveLocked ends it.
-func (w *world) leaveLocked(c *channel, user int64) {
-	c.members = slices.DeleteFunc(slices.Clone(c.members), func(id int64) bool { return id == user })
-	delete(c.joined, user)
-	delete(c.lastSent, user)
+func (w *world) leaveLocked(c *channel, users ...int64) {
+	for _, id := range users {
+		delete(c.joined, id)
+		delete(c.lastSent, id)
+		delete(c.peeks, id)
+	}
+	c.members = slices.DeleteFunc(slices.Clone(c.members), func(id int64) bool {
+		_, in := c.joined[id]
+		return !in
+	})
 }

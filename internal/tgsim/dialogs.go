@@ -157,12 +157,11 @@ func afterDialog(all []dialog, d dialog) []dialog {
 // getHistory: core.telegram.org/method/messages.getHistory. The page is cut as
 // core.telegram.org/api/offsets says: from offset_id, or the first message not
 // before offset_date, moved by add_offset; max_id and min_id bound it.
-func (s *Server) getHistory(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
+func (s *Server) getHistory(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.MessagesGetHistoryRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	recordPeer(&rec.Params, req.Peer)
 	w := s.world
 	w.mu.RLock()
 	defer w.mu.RUnlock()

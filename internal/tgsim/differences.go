@@ -87,7 +87,7 @@ func (w *world) newsLocked(viewer int64, p peer, n news) ([]tg.MessageClass, []t
 }
 
 // getChannelDifference: core.telegram.org/method/updates.getChannelDifference.
-func (s *Server) getChannelDifference(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
+func (s *Server) getChannelDifference(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.UpdatesGetChannelDifferenceRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
@@ -103,7 +103,6 @@ func (s *Server) getChannelDifference(c *call, user int64, rec *Call) (bin.Encod
 		return nil, failed
 	}
 	p := peer{kindChannel, ch.ID}
-	recordPeer(&rec.Params, &tg.InputPeerChannel{ChannelID: ch.ID, AccessHash: w.hash(user, p)})
 	limit := maxDifference
 	if req.Limit > 0 {
 		limit = min(limit, req.Limit)

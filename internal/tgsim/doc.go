@@ -9,9 +9,10 @@
 // frames" is asserted on the server's side.
 //
 // The world has users, bots, basic groups and channels. Access hashes differ
-// for every account and are checked on every request; strangers in a channel
-// are min users. A method that is not simulated gets a random answer of its
-// declared type. Faults are added on demand: errors, late or lost answers,
+// for every account and are checked by every method that is simulated; those of
+// another account are counted in any request (Stats.ForeignHashes). Who writes
+// in a channel is a min user to strangers. A method that is not simulated gets a
+// random answer of its declared type. Faults are added on demand: errors, late or lost answers,
 // refused messages, cut and half-open connections, rotated salts, a wrong clock,
 // forgotten sessions and keys, bans. docs/simulator.md has every control over
 // HTTP and the table of rules.

@@ -154,7 +154,7 @@ func TestDocumentIsComplete(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/record", "/stats", "/accounts", "/faults", "/reset", "/key", "/settings", "/rtt", "/clock", "/salts", "/gzip", "/resend",
-		"/cut", "/half-open", "/stall", "/forget-sessions", "/forget-keys", "/revoke", "/ban",
+		"/messages", "/chats", "/channels", "/cut", "/half-open", "/stall", "/forget-sessions", "/forget-keys", "/revoke", "/ban",
 	} {
 		if !strings.Contains(all, "7380"+path) {
 			t.Errorf("docs/simulator.md has no example of %s", path)

@@ -51,7 +51,6 @@ func (s *Server) editMessage(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	recordPeer(&rec.Params, req.Peer)
 	rec.Params.MessageID = req.ID
 	rec.Params.Message = clip(req.Message)
 	text, failed := checkText(req.Message)
@@ -78,6 +77,8 @@ func (w *world) editLocked(user int64, req *tg.MessagesEditMessageRequest, text 
 	}
 	m := w.boxLocked(user, p).find(req.ID)
 	switch {
+	case p.kind == kindChat && w.chats[p.id].migratedTo != 0:
+		return nil, errPeer
 	case m == nil || m.peer != p || m.action != nil:
 		return nil, &rpcError{400, "MESSAGE_ID_INVALID"}
 	case m.from != user:
@@ -130,16 +131,30 @@ func (s *Server) deleteMessages(c *call, user int64, rec *Call) (bin.Encoder, *r
 	}
 	w := s.world
 	w.mu.Lock()
+	forAll := func(m *post) bool { // of a basic group, only one's own
+		return req.Revoke && (m.peer.kind != kindChat || m.from == user || w.chats[m.peer.id].creator == user)
+	}
+	news, count := w.deleteLocked(user, req.ID[:min(len(req.ID), maxDelete)], forAll)
+	out := &tg.MessagesAffectedMessages{Pts: w.users[user].pts, PtsCount: count}
+	w.mu.Unlock()
+	rec.Effect = count > 0
+	s.pushEdits(news, user, c.sess)
+	return out, nil
+}
+
+// deleteLocked takes messages out of the box of user, and those that are gone
+// for all out of the others. It returns what those concerned hear, and how many
+// messages of user's were there.
+func (w *world) deleteLocked(user int64, ids []int, forAll func(*post) bool) (news []edit, count int) {
 	me := w.users[user]
 	gone := map[int64][]int{user: nil}
-	for _, id := range req.ID[:min(len(req.ID), maxDelete)] {
+	for _, id := range ids {
 		m := me.find(id)
 		if m == nil {
 			continue
 		}
 		gone[user] = append(gone[user], id)
-		// Of a basic group, only one's own messages go away for all.
-		if !req.Revoke || m.peer.kind == kindChat && m.from != user && w.chats[m.peer.id].creator != user {
+		if !forAll(m) {
 			continue
 		}
 		for _, x := range w.copiesLocked(user, m) {
@@ -148,8 +163,6 @@ func (s *Server) deleteMessages(c *call, user int64, rec *Call) (bin.Encoder, *r
 			}
 		}
 	}
-	var news []edit
-	count := 0
 	for viewer, ids := range gone {
 		b := &w.users[viewer].box
 		n := len(b.remove(ids))
@@ -160,11 +173,7 @@ func (s *Server) deleteMessages(c *call, user int64, rec *Call) (bin.Encoder, *r
 			news = append(news, edit{viewer, changed(nil, nil, &tg.UpdateDeleteMessages{Messages: ids, Pts: b.pts, PtsCount: n})})
 		}
 	}
-	out := &tg.MessagesAffectedMessages{Pts: me.pts, PtsCount: count}
-	w.mu.Unlock()
-	rec.Effect = count > 0
-	s.pushEdits(news, user, c.sess)
-	return out, nil
+	return news, count
 }
 
 // pushEdits sends each account its news, but one session of user's.
@@ -191,7 +200,6 @@ func (s *Server) deleteChannelMessages(c *call, user int64, rec *Call) (bin.Enco
 		w.mu.Unlock()
 		return nil, failed
 	}
-	rec.Params.PeerKind, rec.Params.PeerID = "channel", ch.ID
 	ids := req.ID[:min(len(req.ID), maxDelete)]
 	for _, id := range ids {
 		if m := ch.find(id); m != nil && m.from != user && ch.creator != user {
@@ -199,21 +207,27 @@ func (s *Server) deleteChannelMessages(c *call, user int64, rec *Call) (bin.Enco
 			return nil, &rpcError{403, "MESSAGE_DELETE_FORBIDDEN"}
 		}
 	}
-	gone := ch.remove(ids)
+	gone, news := w.deleteInChannelLocked(ch, ids)
 	out := &tg.MessagesAffectedMessages{Pts: ch.pts, PtsCount: len(gone)}
-	var news []edit
-	if len(gone) > 0 {
-		for _, id := range ch.members {
-			chats := []tg.ChatClass{w.tgChannelLocked(id, ch)}
-			news = append(news, edit{id, changed(nil, chats, &tg.UpdateDeleteChannelMessages{
-				ChannelID: ch.ID, Messages: gone, Pts: ch.pts, PtsCount: len(gone),
-			})})
-		}
-	}
 	w.mu.Unlock()
 	rec.Effect = len(gone) > 0
 	s.pushEdits(news, user, c.sess)
 	return out, nil
+}
+
+// deleteInChannelLocked takes messages out of a channel. It returns those that
+// were there, and what the members hear.
+func (w *world) deleteInChannelLocked(ch *channel, ids []int) (gone []int, news []edit) {
+	if gone = ch.remove(ids); len(gone) == 0 {
+		return nil, nil
+	}
+	for _, id := range ch.members {
+		chats := []tg.ChatClass{w.tgChannelLocked(id, ch)}
+		news = append(news, edit{id, changed(nil, chats, &tg.UpdateDeleteChannelMessages{
+			ChannelID: ch.ID, Messages: gone, Pts: ch.pts, PtsCount: len(gone),
+		})})
+	}
+	return gone, news
 }
 
 // readHistory: core.telegram.org/method/messages.readHistory. Reading is not

@@ -44,11 +44,12 @@ func (w *world) fromMessageLocked(viewer int64, in tg.InputPeerClass, id int, ta
 	return target, nil
 }
 
-// visibleLocked refuses a private channel to whoever is no member. The pages
+// visibleLocked refuses a private channel to whoever is no member and was not
+// given a look into it. The pages
 // of most methods give CHANNEL_PRIVATE with code 406.
 func (w *world) visibleLocked(viewer int64, p peer) *rpcError {
 	c := w.channels[p.id]
-	if _, joined := c.joined[viewer]; !joined && !c.isPublic() {
+	if _, joined := c.joined[viewer]; !joined && !c.isPublic() && c.peeks[viewer] <= today() {
 		return &rpcError{406, "CHANNEL_PRIVATE"}
 	}
 	return nil

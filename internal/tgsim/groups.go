@@ -37,7 +37,9 @@ func (c *channel) participant(viewer, id int64) tg.ChannelParticipantClass {
 }
 
 // getParticipants: core.telegram.org/method/channels.getParticipants. The
-// members of a broadcast channel are for its creator alone.
+// members of a broadcast channel are for its creator alone. Whoever may list
+// the members gets them whole, with access hashes: core.telegram.org/api/min
+// speaks of messages only, and TDLib and Telethon address members so.
 func (s *Server) getParticipants(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.ChannelsGetParticipantsRequest
 	if err := decode(c, &req); err != nil {
@@ -84,7 +86,7 @@ func (s *Server) getParticipants(c *call, user int64) (bin.Encoder, *rpcError) {
 	}
 	for _, id := range all[from:min(from+limit, len(all))] {
 		out.Participants = append(out.Participants, ch.participant(user, id))
-		out.Users = append(out.Users, w.tgSenderLocked(user, w.users[id]))
+		out.Users = append(out.Users, w.tgUserLocked(user, w.users[id]))
 	}
 	return out, nil
 }

@@ -21,6 +21,7 @@ type invite struct {
 	expires int // 0 = never
 	limit   int // of uses, 0 = none
 	uses    int
+	peek    int // seconds that whoever checks it may look in, 0 = not at all
 	revoked bool
 }
 
@@ -52,7 +53,6 @@ func (s *Server) exportInvite(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	recordPeer(&rec.Params, req.Peer)
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *Server) exportInvite(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	switch {
 	case failed != nil:
 		return nil, failed
-	case p.kind == kindUser:
+	case p.kind == kindUser, p.kind == kindChat && w.chats[p.id].migratedTo != 0:
 		return nil, errPeer
 	case p.kind == kindChat && w.chats[p.id].creator != user, p.kind == kindChannel && w.channels[p.id].creator != user:
 		return nil, &rpcError{400, "CHAT_ADMIN_REQUIRED"}
@@ -101,15 +101,17 @@ func (w *world) memberLocked(p peer, user int64) bool {
 	return slices.Contains(w.chats[p.id].members, user)
 }
 
-// checkInvite: core.telegram.org/method/messages.checkChatInvite.
+// checkInvite: core.telegram.org/method/messages.checkChatInvite. A link to peek
+// makes a private channel readable for a while, see
+// core.telegram.org/constructor/chatInvitePeek.
 func (s *Server) checkInvite(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.MessagesCheckChatInviteRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
 	w := s.world
-	w.mu.RLock()
-	defer w.mu.RUnlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	i, failed := w.findInviteLocked(req.Hash)
 	if failed != nil {
 		return nil, failed
@@ -125,6 +127,13 @@ func (s *Server) checkInvite(c *call, user int64) (bin.Encoder, *rpcError) {
 	ch := w.channels[i.to.id]
 	if member {
 		return &tg.ChatInviteAlready{Chat: w.tgChannelLocked(user, ch)}, nil
+	}
+	if i.peek > 0 {
+		if ch.peeks == nil {
+			ch.peeks = map[int64]int{}
+		}
+		ch.peeks[user] = today() + i.peek
+		return &tg.ChatInvitePeek{Chat: w.tgChannelLocked(user, ch), Expires: ch.peeks[user]}, nil
 	}
 	return &tg.ChatInvite{
 		Channel: true, Megagroup: !ch.broadcast, Broadcast: ch.broadcast, Public: ch.isPublic(),
@@ -156,16 +165,14 @@ func (s *Server) importInvite(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	}
 	i.uses++
 	rec.Effect = true
-	rec.Params.PeerID = i.to.id
+	recordMade(&rec.Params, i.to)
 	action := &tg.MessageActionChatJoinedByLink{InviterID: i.admin}
 	var copies []delivery
 	var out *tg.Updates
 	if i.to.kind == kindChannel {
-		rec.Params.PeerKind = "channel"
 		copies = w.enterLocked(w.channels[i.to.id], user, action)
 		out = w.channelUpdateLocked(user, i.to.id)
 	} else {
-		rec.Params.PeerKind = "chat"
 		g := w.chats[i.to.id]
 		g.members = append(slices.Clone(g.members), user)
 		g.version++

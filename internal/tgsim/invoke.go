@@ -25,7 +25,7 @@ func (s *Server) invokeMore(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 	case tg.MessagesGetDialogsRequestTypeID:
 		out, failed = s.getDialogs(c, user)
 	case tg.MessagesGetHistoryRequestTypeID:
-		out, failed = s.getHistory(c, user, rec)
+		out, failed = s.getHistory(c, user)
 	case tg.MessagesGetMessagesRequestTypeID:
 		out, failed = s.getMessages(c, user)
 	case tg.ChannelsGetMessagesRequestTypeID:
@@ -73,7 +73,7 @@ func (s *Server) invokeMore(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 	case tg.UpdatesGetDifferenceRequestTypeID:
 		out, failed = s.getDifference(c, user)
 	case tg.UpdatesGetChannelDifferenceRequestTypeID:
-		out, failed = s.getChannelDifference(c, user, rec)
+		out, failed = s.getChannelDifference(c, user)
 	default:
 		return nil, nil, false
 	}

@@ -25,7 +25,6 @@ func (s *Server) joinChannel(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 		w.mu.Unlock()
 		return nil, failed
 	}
-	rec.Params.PeerKind, rec.Params.PeerID = "channel", ch.ID
 	var copies []delivery
 	if _, joined := ch.joined[user]; !joined {
 		rec.Effect = true
@@ -59,7 +58,6 @@ func (s *Server) leaveChannel(c *call, user int64, rec *Call) (bin.Encoder, *rpc
 	w.mu.Lock()
 	ch, failed := w.inputChannelLocked(user, req.Channel)
 	if failed == nil {
-		rec.Params.PeerKind, rec.Params.PeerID = "channel", ch.ID
 		if _, joined := ch.joined[user]; !joined {
 			failed = &rpcError{400, "USER_NOT_PARTICIPANT"}
 		}
@@ -147,7 +145,7 @@ func (s *Server) createChat(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 	who := participants(g)
 	w.mu.Unlock()
 	rec.Effect = true
-	rec.Params.PeerKind, rec.Params.PeerID = "chat", g.ID
+	recordMade(&rec.Params, peer{kindChat, g.ID})
 	s.push(copies, c.sess)
 	out := w.updates(copies[0], false)
 	out.Updates = append(out.Updates, &tg.UpdateChatParticipants{Participants: who})
@@ -178,7 +176,7 @@ func (s *Server) createChannel(c *call, user int64, rec *Call) (bin.Encoder, *rp
 	copies := w.announceLocked(user, peer{kindChannel, ch.ID}, &tg.MessageActionChannelCreate{Title: name})
 	w.mu.Unlock()
 	rec.Effect = true
-	rec.Params.PeerKind, rec.Params.PeerID = "channel", ch.ID
+	recordMade(&rec.Params, peer{kindChannel, ch.ID})
 	out := w.updates(copies[0], false)
 	out.Updates = append([]tg.UpdateClass{&tg.UpdateChannel{ChannelID: ch.ID}}, out.Updates...)
 	return out, nil
@@ -187,7 +185,7 @@ func (s *Server) createChannel(c *call, user int64, rec *Call) (bin.Encoder, *rp
 func (w *world) newChannelLocked(title string, members []int64) *channel {
 	ch := &channel{
 		Channel: Channel{ID: w.nextLocked(kindChannel), Title: title},
-		box:     newBox(),
+		box:     newBox(keepInChannel),
 		club:    newClub(members),
 		members: slices.Clone(members),
 		joined:  map[int64]struct{}{},
@@ -224,7 +222,6 @@ func (s *Server) migrateChat(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	ch, before, after := w.migrateLocked(g)
 	w.mu.Unlock()
 	rec.Effect = true
-	rec.Params.PeerKind, rec.Params.PeerID = "chat", g.ID
 	s.push(before, c.sess)
 	s.push(after, c.sess)
 	out := w.updates(before[0], false)

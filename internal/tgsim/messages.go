@@ -11,7 +11,8 @@ import (
 
 // Bounds of what is kept per account and channel.
 const (
-	keepPosts     = 500    // messages per box
+	keepPosts     = 500    // messages of an account
+	keepInChannel = 10_000 // messages of a channel
 	keepRandomIDs = 65_536 // for the detection of repeated ones
 )
 
@@ -81,15 +82,16 @@ func (m *post) styles() []tg.MessageEntityClass {
 type box struct {
 	lastID int
 	pts    int     // 1 before the first message: clients take 0 for "not known"
-	posts  []*post // by id, the latest keepPosts
+	keep   int     // immutable
+	posts  []*post // by id, the latest keep of them or more
 	trail
 }
 
-func newBox() box { return box{pts: 1} }
+func newBox(keep int) box { return box{pts: 1, keep: keep} }
 
 func (b *box) add(m *post) {
-	if len(b.posts) >= 2*keepPosts {
-		cut := len(b.posts) - keepPosts
+	if len(b.posts) >= 2*b.keep {
+		cut := len(b.posts) - b.keep
 		b.forget(b.posts[cut-1].pts)
 		b.posts = append(b.posts[:0:0], b.posts[cut:]...)
 	}
@@ -150,7 +152,7 @@ func (w *world) resolveLocked(viewer int64, in tg.InputPeerClass) (peer, *rpcErr
 		return to, nil
 	case *tg.InputPeerChat:
 		c, ok := w.chats[p.ChatID]
-		if !ok || !slices.Contains(c.members, viewer) || c.migratedTo != 0 {
+		if !ok || !slices.Contains(c.members, viewer) {
 			return peer{}, errPeer
 		}
 		return peer{kindChat, p.ChatID}, nil
@@ -245,6 +247,9 @@ func (w *world) toUserLocked(me *account, m post) ([]delivery, *rpcError) {
 }
 
 func (w *world) toChatLocked(me *account, m post) ([]delivery, *rpcError) {
+	if w.chats[m.peer.id].migratedTo != 0 { // its messages can still be read
+		return nil, errPeer
+	}
 	if m.replyTo < 0 || m.replyTo > me.lastID {
 		return nil, errReply
 	}
@@ -271,7 +276,8 @@ func (w *world) toChannelLocked(me *account, m post) ([]delivery, *rpcError) {
 		return nil, failed
 	}
 	stored := put(&c.box, m)
-	copies := []delivery{{me.ID, stored, c.pts}}
+	copies := make([]delivery, 1, len(c.members))
+	copies[0] = delivery{me.ID, stored, c.pts}
 	for _, id := range c.members {
 		if id != me.ID {
 			copies = append(copies, delivery{id, stored, c.pts})

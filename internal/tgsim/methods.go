@@ -36,11 +36,11 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 	case tg.MessagesSendMessageRequestTypeID:
 		return s.sendMessage(c, user, rec)
 	case tg.ContactsResolveUsernameRequestTypeID:
-		return s.resolveUsername(c, user, rec)
+		return s.resolveUsername(c, user)
 	case tg.UsersGetUsersRequestTypeID:
 		return s.getUsers(c, user)
 	case tg.UsersGetFullUserRequestTypeID:
-		return s.getFullUser(c, user, rec)
+		return s.getFullUser(c, user)
 	case tg.ChannelsGetChannelsRequestTypeID:
 		return s.getChannels(c, user)
 	case tg.MessagesGetChatsRequestTypeID:
@@ -103,54 +103,12 @@ func (s *Server) sendMessage(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	return s.world.updates(mine, true), nil
 }
 
-func describeSend(p *Params, req *tg.MessagesSendMessageRequest) {
-	recordPeer(p, req.Peer)
-	p.RandomID = req.RandomID
-	p.Message = clip(req.Message)
-	p.Silent = req.Silent
-	p.ReplyTo = replyID(req)
-}
-
-// describe fills in the parameters of a call that was refused before it ran.
-func describe(c *call, p *Params) {
-	switch c.method {
-	case tg.MessagesSendMessageRequestTypeID:
-		var req tg.MessagesSendMessageRequest
-		if decode(c, &req) == nil {
-			describeSend(p, &req)
-		}
-	case tg.ContactsResolveUsernameRequestTypeID:
-		var req tg.ContactsResolveUsernameRequest
-		if decode(c, &req) == nil {
-			p.Username = clip(req.Username)
-		}
-	}
-}
-
-func recordPeer(p *Params, in tg.InputPeerClass) {
-	switch v := in.(type) {
-	case *tg.InputPeerSelf:
-		p.PeerKind = "self"
-	case *tg.InputPeerUser:
-		p.PeerKind, p.PeerID, p.AccessHash = "user", v.UserID, v.AccessHash
-	case *tg.InputPeerChat:
-		p.PeerKind, p.PeerID = "chat", v.ChatID
-	case *tg.InputPeerChannel:
-		p.PeerKind, p.PeerID, p.AccessHash = "channel", v.ChannelID, v.AccessHash
-	case *tg.InputPeerUserFromMessage:
-		p.PeerKind, p.PeerID = "user", v.UserID
-	case *tg.InputPeerChannelFromMessage:
-		p.PeerKind, p.PeerID = "channel", v.ChannelID
-	}
-}
-
 // resolveUsername: core.telegram.org/method/contacts.resolveUsername.
-func (s *Server) resolveUsername(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
+func (s *Server) resolveUsername(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.ContactsResolveUsernameRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
 	}
-	rec.Params.Username = clip(req.Username)
 	if !usernamePattern.MatchString(req.Username) {
 		return nil, &rpcError{400, "USERNAME_INVALID"}
 	}
@@ -218,13 +176,10 @@ func (s *Server) getUsers(c *call, user int64) (bin.Encoder, *rpcError) {
 
 // getFullUser: core.telegram.org/method/users.getFullUser, which documents
 // 400 USER_ID_INVALID.
-func (s *Server) getFullUser(c *call, user int64, rec *Call) (bin.Encoder, *rpcError) {
+func (s *Server) getFullUser(c *call, user int64) (bin.Encoder, *rpcError) {
 	var req tg.UsersGetFullUserRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
-	}
-	if v, ok := req.ID.(*tg.InputUser); ok {
-		rec.Params.PeerKind, rec.Params.PeerID, rec.Params.AccessHash = "user", v.UserID, v.AccessHash
 	}
 	w := s.world
 	w.mu.RLock()

@@ -65,7 +65,7 @@ type field struct {
 // layerTypes takes the layer to pieces, once.
 var layerTypes = sync.OnceValue(func() *layer {
 	l := &layer{
-		constructors: tg.TypesConstructorMap(),
+		constructors: constructors(),
 		classes:      map[reflect.Type][]reflect.Type{},
 		fields:       map[reflect.Type][]field{},
 		heights:      map[reflect.Type]int{},

@@ -24,9 +24,14 @@ type Call struct {
 	Error     string    `json:"error,omitempty"` // of the rpc_error it was answered with
 	Effect    bool      `json:"effect"`          // something was really created
 	Duplicate bool      `json:"duplicate"`       // a known random_id: answered, nothing created
+
+	// ForeignHash: it came with an access hash that another account has.
+	ForeignHash bool `json:"foreign_hash,omitempty"`
 }
 
-// Params is the part of a call's parameters worth asserting on.
+// Params is the part of a call's parameters worth asserting on. The peer is the
+// first that the request names; of a list, its first. For a call that made a
+// group or entered one it is that group.
 type Params struct {
 	PeerKind   string  `json:"peer_kind,omitempty"` // self, user, chat, channel
 	PeerID     int64   `json:"peer_id,omitempty"`
@@ -37,7 +42,11 @@ type Params struct {
 	ReplyTo    int     `json:"reply_to,omitempty"`
 	Silent     bool    `json:"silent,omitempty"`
 	Username   string  `json:"username,omitempty"`
+	Phone      string  `json:"phone,omitempty"`
+	Hash       string  `json:"hash,omitempty"`  // of an invite
 	After      []int64 `json:"after,omitempty"` // of invokeAfterMsg(s)
+
+	FromMessage *FromMessage `json:"from_message,omitempty"` // where the peer was seen, if it is named so
 }
 
 const maxRecordedText = 512
@@ -88,7 +97,11 @@ func newRecord(limit, maxBytes int) *record {
 // size is what a call takes in memory. Names of methods are shared.
 func (c *Call) size() int {
 	p := &c.Params
-	return int(unsafe.Sizeof(*c)) + len(c.Error) + len(p.Message) + len(p.Username) + 8*len(p.After)
+	n := int(unsafe.Sizeof(*c)) + len(c.Error) + len(p.Message) + len(p.Username) + len(p.Phone) + len(p.Hash) + 8*len(p.After)
+	if p.FromMessage != nil {
+		n += int(unsafe.Sizeof(*p.FromMessage))
+	}
+	return n
 }
 
 // atLocked is where call seq is kept.

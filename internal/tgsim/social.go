@@ -18,10 +18,12 @@ type Username struct {
 type social struct {
 	names      []Username // all of them, when there is more than User.Username
 	contacts   map[int64]struct{}
-	phoneShut  bool // the phone is hidden from everybody
 	deleted    bool
 	readInbox  map[peer]int // last message read, by conversation
 	readOutbox map[peer]int // last message of ours that the other side read
+
+	phoneShut    bool // the phone is hidden from everybody
+	phoneLimited bool // only contacts find it by the phone
 }
 
 // circle is what a basic group is besides its members.
@@ -41,6 +43,7 @@ type club struct {
 	slowmode     int           // seconds between two messages of a member
 	lastSent     map[int64]int // by member, kept while slowmode is on
 	migratedFrom int64         // a basic group
+	peeks        map[int64]int // until when who is no member may look in
 }
 
 // tgUsernames is the vector of a peer with several names. A peer with one has
@@ -74,8 +77,7 @@ func (w *world) dressUserLocked(viewer int64, u *account, out *tg.User) {
 	}
 }
 
-// tgSenderLocked is a user as it comes along with messages and participants of
-// a channel: min when viewer has neither a contact nor a dialog with it. See
+// tgSenderLocked is a user as it comes along with messages of a channel: min when viewer has neither a contact nor a dialog with it. See
 // core.telegram.org/api/min.
 func (w *world) tgSenderLocked(viewer int64, u *account) *tg.User {
 	out := w.tgUserLocked(viewer, u)
@@ -100,11 +102,6 @@ func (w *world) knowsLocked(viewer, target int64) bool {
 	}
 	_, ok := v.top[peer{kindUser, target}]
 	return ok
-}
-
-// minHash is the access hash of a min peer, which no request accepts.
-func (w *world) minHash(viewer int64, p peer) int64 {
-	return w.hash(viewer, peer{p.kind | 0x40, p.id})
 }
 
 // dressChannel puts the names and settings of c into what viewer sees of it.

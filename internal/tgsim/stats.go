@@ -31,6 +31,8 @@ type Stats struct {
 	DuplicatedKeys int         `json:"duplicated_keys"` // see Config.OneConnectionPerKey; counted always
 	Dropped        int         `json:"dropped"`         // calls no longer in the record
 	Injected       int         `json:"injected"`        // frames that a fault applied to
+	ForeignHashes  int         `json:"foreign_hashes"`  // presented by one account, right for another
+	WrongHashes    int         `json:"wrong_hashes"`    // access hashes right for nobody
 	Violations     int         `json:"violations"`
 	Violation      []Violation `json:"violation"` // the latest 1000
 
@@ -39,6 +41,7 @@ type Stats struct {
 
 type stats struct {
 	connections, frames, bytes, containers, badSalts, unknownKeys, duplicated, injected atomic.Int64
+	foreignHashes, wrongHashes                                                          atomic.Int64
 
 	mu         sync.Mutex // guards below
 	violations int
@@ -80,6 +83,8 @@ func (s *Server) Stats() Stats {
 		UnknownKeys:    int(st.unknownKeys.Load()),
 		DuplicatedKeys: int(st.duplicated.Load()),
 		Injected:       int(st.injected.Load()),
+		ForeignHashes:  int(st.foreignHashes.Load()),
+		WrongHashes:    int(st.wrongHashes.Load()),
 	}
 	s.mu.RLock()
 	out.Open = len(s.conns)
@@ -98,7 +103,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) ResetRecord() {
 	s.record.reset()
 	st := &s.stats
-	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.bytes, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated, &st.injected} {
+	for _, n := range []*atomic.Int64{&st.connections, &st.frames, &st.bytes, &st.containers, &st.badSalts, &st.unknownKeys, &st.duplicated, &st.injected, &st.foreignHashes, &st.wrongHashes} {
 		n.Store(0)
 	}
 	st.mu.Lock()

@@ -95,11 +95,14 @@ type news struct {
 	more    bool // there is more after it
 }
 
+// maxGap is how far back a difference reaches.
+const maxGap = 2 * keepPosts
+
 // since lists what happened after pts, at most limit things of it, oldest
 // first; false when that is no longer known.
 func (b *box) since(pts, limit int) (n news, ok bool) {
 	n.pts = b.pts
-	if pts < b.floor {
+	if pts < b.floor || b.pts-pts > maxGap {
 		return n, false
 	}
 	i, _ := slices.BinarySearchFunc(b.posts, pts+1, func(m *post, pts int) int { return cmp.Compare(m.pts, pts) })

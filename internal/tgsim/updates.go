@@ -1,6 +1,8 @@
 package tgsim
 
 import (
+	"slices"
+
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
 )
@@ -56,10 +58,30 @@ func (s *Server) sessionsOf(user int64, but *session) []*session {
 	return out
 }
 
+// listening leaves out the copies of those who are not connected, when there
+// are many.
+func (w *world) listening(copies []delivery) []delivery {
+	if len(copies) < 32 {
+		return copies
+	}
+	servers := w.servers()
+	for _, s := range servers {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+	}
+	var out []delivery
+	for _, d := range copies {
+		if slices.ContainsFunc(servers, func(s *Server) bool { return len(s.online[d.viewer]) > 0 }) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // push sends the copies of a new message to everybody who is connected, but to
 // the session that sent it.
 func (s *Server) push(copies []delivery, but *session) {
-	for _, d := range copies {
+	for _, d := range s.world.listening(copies) {
 		to := s.sessionsOf(d.viewer, but)
 		if len(to) == 0 {
 			continue

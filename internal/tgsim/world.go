@@ -1,10 +1,8 @@
 package tgsim
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"regexp"
 	"slices"
 	"strings"
@@ -88,8 +86,8 @@ type channel struct {
 
 // world is who exists, and what they wrote.
 type world struct {
-	secret [32]byte // immutable; access hashes come from it
-	logins *logins  // immutable
+	seed   maphash.Seed // immutable; access hashes come from it
+	logins *logins      // immutable
 	dcs    atomic.Pointer[[]*Server]
 
 	mu       sync.RWMutex // guards below
@@ -103,7 +101,8 @@ type world struct {
 }
 
 func newWorld() *world {
-	w := &world{
+	return &world{
+		seed:     maphash.MakeSeed(),
 		logins:   newLogins(),
 		users:    map[int64]*account{},
 		chats:    map[int64]*group{},
@@ -113,8 +112,6 @@ func newWorld() *world {
 		// Ranges as Telegram's: users beyond 32 bits are usual.
 		last: map[kind]int64{kindUser: 5_000_000_000, kindChat: 400_000_000, kindChannel: 1_500_000_000},
 	}
-	_, _ = rand.Read(w.secret[:]) // never fails, see crypto/rand
-	return w
 }
 
 // username of 3 characters or more, see core.telegram.org/method/account.checkUsername.
@@ -123,24 +120,56 @@ var usernamePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{2,31}$`)
 // AddUser adds a user. ID is assigned when 0; a username is unique whatever
 // its case.
 func (s *Server) AddUser(u User) (User, error) {
+	out, err := s.AddUsers(u)
+	if err != nil {
+		return User{}, err
+	}
+	return out[0], nil
+}
+
+// AddUsers adds users as AddUser does, all of them or none.
+func (s *Server) AddUsers(users ...User) ([]User, error) {
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if u.ID < 0 {
-		return User{}, fmt.Errorf("tgsim: user id %d is negative", u.ID)
+	ids, names := map[int64]struct{}{}, map[string]struct{}{}
+	for _, u := range users {
+		if u.ID < 0 {
+			return nil, fmt.Errorf("tgsim: user id %d is negative", u.ID)
+		}
+		_, exists := w.users[u.ID]
+		_, twice := ids[u.ID]
+		if u.ID != 0 && (exists || twice) {
+			return nil, fmt.Errorf("tgsim: user %d exists already", u.ID)
+		}
+		ids[u.ID] = struct{}{}
+		if err := w.nameFreeLocked(u.Username); err != nil {
+			return nil, err
+		}
+		low := strings.ToLower(u.Username)
+		if _, twice := names[low]; twice && low != "" {
+			return nil, fmt.Errorf("tgsim: username %q is taken", u.Username)
+		}
+		names[low] = struct{}{}
 	}
-	if _, ok := w.users[u.ID]; ok {
-		return User{}, fmt.Errorf("tgsim: user %d exists already", u.ID)
+	out := slices.Clone(users)
+	for i, u := range out { // first those whose ids are not free to be given
+		if u.ID != 0 {
+			w.addUserLocked(&out[i], s.cfg.DC)
+		}
 	}
-	if err := w.nameFreeLocked(u.Username); err != nil {
-		return User{}, err
+	for i, u := range out {
+		if u.ID == 0 {
+			out[i].ID = w.nextLocked(kindUser)
+			w.addUserLocked(&out[i], s.cfg.DC)
+		}
 	}
-	if u.ID == 0 {
-		u.ID = w.nextLocked(kindUser)
-	}
-	w.users[u.ID] = &account{User: u, box: newBox(), met: map[peer]struct{}{}, home: s.cfg.DC}
+	return out, nil
+}
+
+func (w *world) addUserLocked(u *User, dc int) {
+	w.users[u.ID] = &account{User: *u, box: newBox(keepPosts), met: map[peer]struct{}{}, home: dc}
 	w.nameLocked(u.Username, peer{kindUser, u.ID})
-	return u, nil
 }
 
 // AddChat adds a basic group of these users.
@@ -169,16 +198,10 @@ func (s *Server) AddChannel(title, username string, members ...int64) (Channel, 
 	if err := w.nameFreeLocked(username); err != nil {
 		return Channel{}, err
 	}
-	c := Channel{ID: w.nextLocked(kindChannel), Title: title, Username: username}
-	joined := map[int64]struct{}{}
-	for _, id := range members {
-		joined[id] = struct{}{}
-	}
-	w.channels[c.ID] = &channel{Channel: c, box: newBox(), members: slices.Clone(members), joined: joined}
-	w.channels[c.ID].club = newClub(members)
+	c := w.newChannelLocked(title, members)
+	c.Username = username
 	w.nameLocked(username, peer{kindChannel, c.ID})
-	w.meetLocked(peer{kindChannel, c.ID}, members)
-	return c, nil
+	return c.Channel, nil
 }
 
 func (w *world) nextLocked(k kind) int64 {
@@ -251,20 +274,6 @@ func (s *Server) AccessHash(viewer, target int64) int64 {
 // ChannelAccessHash is AccessHash for a channel.
 func (s *Server) ChannelAccessHash(viewer, target int64) int64 {
 	return s.world.hash(viewer, peer{kindChannel, target})
-}
-
-func (w *world) hash(viewer int64, p peer) int64 {
-	var b [49]byte
-	copy(b[:], w.secret[:])
-	binary.LittleEndian.PutUint64(b[32:], uint64(viewer))
-	binary.LittleEndian.PutUint64(b[40:], uint64(p.id))
-	b[48] = byte(p.kind)
-	sum := sha256.Sum256(b[:])
-	h := int64(binary.LittleEndian.Uint64(sum[:]))
-	if h == 0 {
-		h = 1 // 0 means "none"
-	}
-	return h
 }
 
 // hashOKLocked checks an access hash that viewer presents for p.

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
 )
 
 // SetUsernames gives a user these names in place of those it has; the first is
-// the editable one. A name that another peer has moves.
+// the editable one. A name that another peer has moves, and both are told.
 func (s *Server) SetUsernames(userID int64, names ...Username) error {
 	return s.setNames(peer{kindUser, userID}, names)
 }
@@ -41,13 +42,22 @@ func (s *Server) setNames(p peer, names []Username) error {
 		w.mu.Unlock()
 		return err
 	}
+	renamed := []peer{p}
+	for low := range seen {
+		if owner, taken := w.names[low]; taken && !slices.Contains(renamed, owner) {
+			renamed = append(renamed, owner)
+		}
+	}
 	w.setNamesLocked(p, names)
 	w.mu.Unlock()
-	if p.kind == kindUser {
-		s.tellName(p.id, nil)
-		return nil
+	for _, p := range renamed {
+		if p.kind == kindUser {
+			s.tellName(p.id, nil)
+		} else if err := s.changeChannel(p.id, func(*channel) {}); err != nil {
+			return err
+		}
 	}
-	return s.changeChannel(p.id, func(*channel) {})
+	return nil
 }
 
 func (w *world) hasLocked(p peer) error {
@@ -68,8 +78,19 @@ func (w *world) hasLocked(p peer) error {
 
 // String is the form in which a conversation is named: user:5, chat:5, channel:5.
 func (p peer) String() string {
-	name := map[kind]string{kindUser: "user", kindChat: "chat", kindChannel: "channel"}[p.kind]
-	return name + ":" + strconv.FormatInt(p.id, 10)
+	return p.name() + ":" + strconv.FormatInt(p.id, 10)
+}
+
+// name is the kind of a peer as the record and the control write it.
+func (p peer) name() string {
+	switch p.kind {
+	case kindChat:
+		return "chat"
+	case kindChannel:
+		return "channel"
+	default:
+		return "user"
+	}
 }
 
 // parsePeerLocked reads @name, user:5, chat:5 or channel:5.
@@ -138,6 +159,12 @@ func (s *Server) HidePhone(userID int64, hidden bool) error {
 	return s.changeUser(userID, func(a *account) { a.phoneShut = hidden })
 }
 
+// LimitPhone hides a user's phone from contacts.resolvePhone for all but the
+// user's own contacts; in lists of contacts it is seen as before.
+func (s *Server) LimitPhone(userID int64, limited bool) error {
+	return s.changeUser(userID, func(a *account) { a.phoneLimited = limited })
+}
+
 // AddContact puts others into the contacts of a user.
 func (s *Server) AddContact(userID int64, others ...int64) error {
 	w := s.world
@@ -190,7 +217,7 @@ func (s *Server) Join(channelID int64, users ...int64) error {
 }
 
 // Kick takes users out of a channel. It is CHANNEL_PRIVATE for them if it has
-// no username.
+// no username, and they are sent channelForbidden.
 func (s *Server) Kick(channelID int64, users ...int64) error {
 	err := s.changeMembers(channelID, users, s.world.leaveLocked)
 	if err == nil {
@@ -199,7 +226,7 @@ func (s *Server) Kick(channelID int64, users ...int64) error {
 	return err
 }
 
-func (s *Server) changeMembers(channelID int64, users []int64, f func(*channel, int64)) error {
+func (s *Server) changeMembers(channelID int64, users []int64, f func(*channel, ...int64)) error {
 	w := s.world
 	w.mu.RLock()
 	err := w.existLocked(users)
@@ -207,68 +234,22 @@ func (s *Server) changeMembers(channelID int64, users []int64, f func(*channel, 
 	if err != nil {
 		return err
 	}
-	return s.changeChannel(channelID, func(c *channel) {
-		for _, id := range users {
-			w.leaveLocked(c, id) // so that nobody is in twice
-			f(c, id)
-		}
-	})
-}
-
-// Message is a message that the world brings about by itself.
-type Message struct {
-	From        int64
-	To          string // @name, user:5, chat:5, channel:5
-	Text        string
-	ForwardFrom string // origin of a forward, as To
-}
-
-// Post writes a message as one of the users and tells everybody concerned. It
-// returns the id that the sender's side has.
-func (s *Server) Post(m Message) (int, error) {
-	text, failed := checkText(m.Text)
-	if failed != nil {
-		return 0, errors.New("tgsim: the text is empty or too long")
-	}
-	w := s.world
-	w.mu.Lock()
-	to, fwd, err := w.addressLocked(m)
-	if err != nil {
-		w.mu.Unlock()
-		return 0, err
-	}
-	copies, failed := w.postLocked(post{from: m.From, peer: to, text: text, fwd: fwd})
-	w.mu.Unlock()
-	if failed != nil {
-		return 0, fmt.Errorf("tgsim: user %d cannot write to %s: %s", m.From, to, failed.text)
-	}
-	s.push(copies, nil)
-	return copies[0].msg.id, nil
-}
-
-func (w *world) addressLocked(m Message) (to, fwd peer, err error) {
-	if err := w.existLocked([]int64{m.From}); err != nil {
-		return to, fwd, err
-	}
-	if to, err = w.parsePeerLocked(m.To); err != nil {
-		return to, fwd, err
-	}
-	if m.ForwardFrom != "" {
-		if fwd, err = w.parsePeerLocked(m.ForwardFrom); err != nil {
-			return to, fwd, err
-		}
-		if fwd.kind == kindChat {
-			return to, fwd, errors.New("tgsim: a forward comes from a user or a channel")
-		}
-	}
-	if to.kind == kindChat && (!slices.Contains(w.chats[to.id].members, m.From) || w.chats[to.id].migratedTo != 0) {
-		return to, fwd, fmt.Errorf("tgsim: user %d cannot write to %s", m.From, to)
-	}
-	return to, fwd, nil
+	return s.changeChannel(channelID, func(c *channel) { f(c, users...) })
 }
 
 // AddInvite makes a link into a basic group or channel: https://t.me/+hash.
-func (s *Server) AddInvite(to string) (string, error) {
+func (s *Server) AddInvite(to string) (string, error) { return s.addInvite(to, 0) }
+
+// AddPeekInvite makes a link that lets whoever checks it see a channel for some
+// time without joining: chatInvitePeek.
+func (s *Server) AddPeekInvite(to string, peek time.Duration) (string, error) {
+	if peek < time.Second {
+		return "", errors.New("tgsim: a peek takes a second or longer")
+	}
+	return s.addInvite(to, peek)
+}
+
+func (s *Server) addInvite(to string, peek time.Duration) (string, error) {
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -285,7 +266,11 @@ func (s *Server) AddInvite(to string) (string, error) {
 	default:
 		return "", fmt.Errorf("tgsim: there are no invites to %s", p)
 	}
-	hash, _ := w.inviteLocked(admin, p)
+	if peek != 0 && p.kind != kindChannel {
+		return "", errors.New("tgsim: only channels can be peeked into")
+	}
+	hash, i := w.inviteLocked(admin, p)
+	i.peek = int(peek / time.Second)
 	return "https://t.me/+" + hash, nil
 }
 

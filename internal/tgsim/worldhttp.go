@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // handleWorld adds the endpoints that change who exists and what they wrote.
@@ -23,7 +25,9 @@ func (s *Server) handleWorld(mux *http.ServeMux) {
 	mux.HandleFunc("POST /channels/{id}/members", s.serveMembers)
 	mux.HandleFunc("POST /channels/{id}/invites", func(w http.ResponseWriter, r *http.Request) { s.serveAddInvite(w, r, kindChannel) })
 	mux.HandleFunc("DELETE /invites/{hash}", s.serveRevokeInvite)
-	mux.HandleFunc("POST /messages", s.serveAddMessage)
+	mux.HandleFunc("POST /messages", s.serveAddMessages)
+	mux.HandleFunc("DELETE /accounts/{account}/messages/{message}", s.serveDeleteMessage)
+	mux.HandleFunc("DELETE /channels/{id}/messages/{message}", s.serveDeleteChannelMessage)
 }
 
 // ChatInfo is a basic group with its members.
@@ -129,6 +133,7 @@ func (s *Server) servePatchAccount(w http.ResponseWriter, r *http.Request) {
 		Phone       *string     `json:"phone"`
 		Usernames   *[]Username `json:"usernames"`
 		PhoneHidden *bool       `json:"phone_hidden"`
+		PhoneLimit  *bool       `json:"phone_limited"`
 		Contacts    []ref       `json:"contacts"` // to be added
 		Deleted     bool        `json:"deleted"`
 	}
@@ -151,6 +156,7 @@ func (s *Server) servePatchAccount(w http.ResponseWriter, r *http.Request) {
 		set(&a.LastName, req.LastName)
 		set(&a.Phone, req.Phone)
 		set(&a.phoneShut, req.PhoneHidden)
+		set(&a.phoneLimited, req.PhoneLimit)
 	})
 	if err == nil {
 		err = s.AddContact(id, contacts...)
@@ -306,12 +312,26 @@ func (s *Server) serveMembers(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveAddInvite(w http.ResponseWriter, r *http.Request, k kind) {
+	var req struct {
+		Peek span `json:"peek"` // how long who is no member may look in
+	}
 	id, err := pathID(r)
+	if err == nil {
+		if err = body(r, &req); errors.Is(err, io.EOF) { // may be left out
+			err = nil
+		}
+	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	link, err := s.AddInvite(peer{k, id}.String())
+	to := peer{k, id}.String()
+	var link string
+	if req.Peek != 0 {
+		link, err = s.AddPeekInvite(to, time.Duration(req.Peek))
+	} else {
+		link, err = s.AddInvite(to)
+	}
 	answerOr(w, http.StatusCreated, struct {
 		Link string `json:"link"`
 	}{link}, err)
@@ -319,26 +339,4 @@ func (s *Server) serveAddInvite(w http.ResponseWriter, r *http.Request, k kind) 
 
 func (s *Server) serveRevokeInvite(w http.ResponseWriter, r *http.Request) {
 	answerOr(w, http.StatusOK, struct{}{}, s.RevokeInvite(r.PathValue("hash")))
-}
-
-func (s *Server) serveAddMessage(w http.ResponseWriter, r *http.Request) {
-	var req struct {
-		From        ref    `json:"from"`
-		To          string `json:"to"`
-		Text        string `json:"text"`
-		ForwardFrom string `json:"forward_from"`
-	}
-	if err := body(r, &req); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	from, err := s.accounts([]ref{req.From})
-	if err != nil {
-		refuse(w, http.StatusNotFound, err)
-		return
-	}
-	id, err := s.Post(Message{From: from[0], To: req.To, Text: req.Text, ForwardFrom: req.ForwardFrom})
-	answerOr(w, http.StatusCreated, struct {
-		ID int `json:"id"`
-	}{id}, err)
 }
