@@ -1,8 +1,10 @@
 package peers_test
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tgswitchboard/switchboard/peers"
 )
@@ -17,7 +19,10 @@ func FuzzParse(f *testing.F) {
 		"t.me/%2B7999", "t.me/joinchat/AbCd", "t.me/addstickers/x", "t.me/boost?c=1", "t.me/$x", "t.me//", "t.me/%",
 		"TG://resolve?domain=durov&post=1", "tg:resolve?phone=+7999", "tg:privatepost?channel=1&post=2&thread=3",
 		"tg:join?invite=AbCd", "tg:user?id=42", "tg:openmessage?user_id=42", "tg:x@y?z", "http://me@t.me/durov",
-		"du\xffrov", "\u212aelvin", "\u202e", "a:b:c", ":", "//", "%54.me/x", "u.", "u..", "-", "+", "@",
+		"t.me/c/12345/123?thread=123%20%31&comment=456", "t.me/newbot/a/b", "c.t.me", "t.me/ 7999", "t.me/joinchat/a%30", "t.me/durov%2F1",
+		"TG://USER/?ID=42#x", "tg:resolve?domain=oauth&startapp=1", "tg:resolve?domain=telegrampassport&bot_id=1&scope=a&public_key=k&nonce=n",
+		"tg:resolve?phone=+%2B1", "www%2Et.me:0443/+a", "https://t.me:80@x/y", "-1997852516352", "-2002147483649", "u.1.gAAAAAAAAAA",
+		"\xef\xbb\xbf@durov", "t.m\u0435/durov", "\u00a0+7\u20131\u3000", "du\xffrov", "\u212aelvin", "\u202e", "a:b:c", ":", "//", "%54.me/x", "u.", "u..", "-", "+", "@",
 	} {
 		f.Add(seed)
 	}
@@ -27,6 +32,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		ref, err := peers.Parse(in)
+		d := peers.Describe(in)
+		line, jsonErr := json.Marshal(d)
+		if jsonErr != nil || !utf8.Valid(line) || d.Input != in || (d.Error == nil) != (err == nil) {
+			t.Fatalf("Describe(%q) is %s, %v; Parse says %v", in, line, jsonErr, err)
+		}
 		if err == nil {
 			checkRoundTrip(t, ref)
 			return

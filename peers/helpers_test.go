@@ -13,6 +13,12 @@ type fataler interface {
 	Fatalf(format string, args ...any)
 }
 
+// errorer is a fataler that goes on.
+type errorer interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // parse is Parse for inputs that must parse.
 func parse(t fataler, s string) peers.Ref {
 	t.Helper()

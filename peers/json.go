@@ -16,11 +16,12 @@ func (r *Ref) UnmarshalJSON(data []byte) error {
 		if err := json.Unmarshal(data, &s); err != nil {
 			return err
 		}
-	default:
+	case isInteger(string(data)):
 		s = string(data)
-		if !isInteger(s) {
-			return fault(CodeInvalidRef, "is neither a string nor an integer; %s", wouldDo).about(s)
-		}
+	case len(data) > 0 && (data[0] == '-' || isDigit(data[0])):
+		return fault(CodeInvalidID, "is no whole number, or not written as one; give a Bot API id such as 42, -42 or -1000000000042").about(string(data))
+	default:
+		return fault(CodeInvalidRef, "is neither a string nor an integer; %s", wouldDo).about(string(data))
 	}
 	return r.UnmarshalText([]byte(s))
 }

@@ -12,12 +12,13 @@ var tgOther = map[string]string{
 	"chats":             "a screen of the app",
 	"contacts":          "a screen of the app",
 	"emoji":             "a custom emoji",
+	"grams":             "a screen of the app",
 	"message":           "a business chat, by token",
 	"msg_url":           "a text to share",
 	"new":               "a screen of the app",
 	"newbot":            newBot,
-	"oauth":             "a login at a web site",
-	"passport":          "a request for personal documents",
+	"oauth":             oauth,
+	"passport":          passport,
 	"post":              "a screen of the app",
 	"premium_multigift": "a purchase",
 	"premium_offer":     "a purchase",
@@ -29,6 +30,11 @@ var tgOther = map[string]string{
 	"time":              "a moment",
 	"ton":               "a screen of the app",
 }
+
+const (
+	oauth    = "a login at a web site"
+	passport = "a request for personal documents"
+)
 
 // parseTgLink reads what follows "tg:" or "tg://".
 func parseTgLink(s string) (Ref, *problem) {
@@ -50,6 +56,7 @@ func parseTgLink(s string) (Ref, *problem) {
 	case action == "join":
 		return parseInvite(q.get("invite"))
 	case action == "user":
+		_, q = splitTarget(lowerASCII(target)) // the one link whose arguments TDLib reads in any case
 		return parseTgUser(q.get("id"), "tg://user?id=42")
 	case action == "openmessage":
 		// The id of the message that it may name is of use only to the account
@@ -65,11 +72,18 @@ func parseTgResolve(q query) (Ref, *problem) {
 	switch {
 	case why == "" && q.get("post") != "":
 		return newMessage(UsernameRef(name), q.get("post"), q.get("thread"), q.get("comment"))
+	case name == "oauth" && q.get("startapp") != "":
+		return leadsTo(oauth)
+	case name == "telegrampassport" && isPassport(q):
+		return leadsTo(passport)
 	case why == "":
 		return UsernameRef(name), nil
 	case phone != "":
-		// An unescaped plus has become a space.
-		if r := PhoneRef(strings.TrimPrefix(strings.TrimPrefix(phone, " "), "+")); !r.IsZero() {
+		digits := phone
+		if digits[0] == ' ' || digits[0] == '+' { // an unescaped plus has become a space
+			digits = digits[1:]
+		}
+		if r := PhoneRef(digits); !r.IsZero() {
 			return r, nil
 		}
 		return Ref{}, fault(CodeInvalidLink, "is a link to the phone %s, which is none; use tg://resolve?phone=<digits>", quote(phone))
@@ -77,6 +91,14 @@ func parseTgResolve(q query) (Ref, *problem) {
 		return Ref{}, fault(CodeInvalidLink, "is a link to %s, which is no username: it %s; %s", quote(name), why, linkForms)
 	}
 	return Ref{}, fault(CodeInvalidLink, "is a tg://resolve link without domain= or phone=; %s", linkForms)
+}
+
+// isPassport reports whether the arguments are those of a request to Telegram
+// Passport, which once was a link to a bot.
+func isPassport(q query) bool {
+	bot, _ := parseDigits(q.get("bot_id"))
+	return !UserRef(bot).IsZero() && q.get("scope") != "" && q.get("public_key") != "" &&
+		(q.get("nonce") != "" || q.get("payload") != "")
 }
 
 func parseTgPrivatePost(q query) (Ref, *problem) {

@@ -54,11 +54,23 @@ func parseTme(path []string, q query) (Ref, *problem) {
 		return leadsTo(tmeOther["invoice"])
 	case tmeOther[first] != "":
 		return leadsTo(tmeOther[first])
-	case first == "newbot" && len(path) > 1 && usernameFault(path[1]) == "":
+	case first == "newbot" && isNewBot(path[1:]):
 		return leadsTo(newBot)
 	default:
 		return parseTmePublic(path, q)
 	}
+}
+
+// isNewBot tells /newbot/<manager> and /newbot/<manager>/<name> from links to
+// someone called newbot.
+func isNewBot(path []string) bool {
+	switch len(path) {
+	case 0:
+		return false
+	case 1:
+		return usernameFault(path[0]) == ""
+	}
+	return usernameFault(path[0]) == "" && usernameFault(path[1]) == ""
 }
 
 // parseTmePublic reads /<username> and what may follow. A story, a web app, a
@@ -116,30 +128,33 @@ func parseTmeMessage(peer Ref, path []string, q query) (Ref, *problem) {
 }
 
 // newMessage makes the reference to a message of peer, which is a username or a
-// channel. Empty thread and comment are none.
+// channel. A thread or comment that is no id is left out: the link still names
+// the message.
 func newMessage(peer Ref, post, thread, comment string) (Ref, *problem) {
-	r := Ref{form: FormMessage, key: peer.key, text: peer.text}
-	for _, p := range []struct {
-		name, value string
-		to          *int32
-	}{{"message", post, &r.msg}, {"thread", thread, &r.thread}, {"comment", comment, &r.comment}} {
-		if p.value == "" && p.to != &r.msg {
-			continue
-		}
-		n, ok := parseDigits(p.value)
-		if !ok || n > math.MaxInt32 || n == 0 && p.to != &r.comment {
-			return Ref{}, fault(CodeInvalidLink, "is a link to a message, but has %s where the id of the %s belongs; give a number from 1 to %d", quote(p.value), p.name, math.MaxInt32)
-		}
-		*p.to = int32(n)
+	msg := messageID(post)
+	if msg == 0 {
+		return Ref{}, fault(CodeInvalidLink, "is a link to a message, but has %s where the id of the message belongs; give a number from 1 to %d", quote(post), math.MaxInt32)
 	}
-	return r, nil
+	return Ref{
+		form: FormMessage, key: peer.key, text: peer.text,
+		msg: msg, thread: messageID(thread), comment: messageID(comment),
+	}, nil
+}
+
+// messageID is 0 if s is no message's id.
+func messageID(s string) int32 {
+	n, ok := parseDigits(s)
+	if !ok || n > math.MaxInt32 {
+		return 0
+	}
+	return int32(n)
 }
 
 func parseInvite(hash string) (Ref, *problem) {
 	if r := InviteRef(hash); !r.IsZero() {
 		return r, nil
 	}
-	return Ref{}, fault(CodeNotAPeer, "is an invite link without a valid hash, so it opens no chat; copy the whole t.me/+… link again")
+	return Ref{}, fault(CodeInvalidLink, "is an invite link, but has %s where the hash belongs; copy the whole t.me/+… link again", quote(hash))
 }
 
 const newBot = "a bot that is yet to be made"

@@ -61,7 +61,7 @@ func looksLikeIDRef(s string) bool {
 	if len(s) > 2 && (isDigit(s[2]) || s[2] == '-' || s[2] == '+') {
 		return true
 	}
-	return strings.IndexByte(kindLetters, s[0]) >= 0 && !strings.Contains(s, "/")
+	return strings.IndexByte(kindLetters, s[0]) >= 0 && !isLink(s)
 }
 
 func parseIDRef(s string) (Ref, *problem) {

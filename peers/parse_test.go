@@ -170,7 +170,7 @@ func failsWith(t *testing.T, in, code, says string) {
 	isOneSentence(t, err.Error())
 }
 
-func isOneSentence(t *testing.T, s string) {
+func isOneSentence(t errorer, s string) {
 	t.Helper()
 	if !utf8.ValidString(s) || len(s) > 1200 || !strings.HasPrefix(s, `peer "`) {
 		t.Errorf("error %q: want short, valid UTF-8 that begins with the peer", s)

@@ -192,7 +192,9 @@ func TestJSON(t *testing.T) {
 
 func TestJSONErrors(t *testing.T) {
 	for _, tt := range []struct{ in, code string }{
-		{`1.5`, peers.CodeInvalidRef}, {`1e3`, peers.CodeInvalidRef}, {`true`, peers.CodeInvalidRef},
+		{`1.5`, peers.CodeInvalidID}, {`42.0`, peers.CodeInvalidID}, {`1e3`, peers.CodeInvalidID}, {`-1E+12`, peers.CodeInvalidID},
+		{`9007199254740993`, peers.CodeInvalidID}, {`-9223372036854775809`, peers.CodeInvalidID}, {`-0`, peers.CodeInvalidID},
+		{`true`, peers.CodeInvalidRef},
 		{`{"id":42}`, peers.CodeInvalidRef}, {`["@durov"]`, peers.CodeInvalidRef},
 		{`0`, peers.CodeInvalidID}, {`""`, peers.CodeInvalidUsername},
 	} {
@@ -273,7 +275,7 @@ func checkRoundTrip(t fataler, ref peers.Ref) {
 }
 
 var (
-	genUsername = rapid.StringMatching(`[A-Za-z](_?[A-Za-z0-9]){0,15}`)
+	genUsername = rapid.StringMatching(`[A-Za-z](_?[A-Za-z0-9]){0,15}[0-9]?`) // up to 32
 	genAccount  = rapid.StringMatching(`[A-Za-z0-9+][A-Za-z0-9._@+-]{0,63}`)
 	genMessage  = rapid.Int32Range(1, 1<<31-1)
 )
@@ -300,7 +302,7 @@ var genRef = rapid.Custom(func(t *rapid.T) peers.Ref {
 func genMessageRef(t *rapid.T) peers.Ref {
 	args := map[string]any{
 		"domain":  genUsername.Draw(t, "domain"),
-		"channel": rapid.Int64Range(1, 997_852_516_352).Draw(t, "channel"),
+		"channel": genChannelID.Draw(t, "channel"),
 		"post":    genMessage.Draw(t, "post"),
 	}
 	for _, name := range []string{"thread", "comment"} {

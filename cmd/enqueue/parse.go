@@ -14,8 +14,9 @@ import (
 	"github.com/tgswitchboard/switchboard/peers"
 )
 
-// maxLine is the longest line that `parse -` reads in bytes.
-const maxLine = 1 << 20
+// maxLine is the longest line that `parse -` reads and repeats, in bytes. No peer
+// is as long; the limit keeps a file without line ends out of memory.
+const maxLine = 4 << 20
 
 func parseCommand(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
@@ -134,7 +135,7 @@ func (p *parser) lines(r io.Reader) error {
 		d := peers.Description{Input: line}
 		if length > maxLine {
 			d.Error = &peers.ParseError{Input: line, Code: peers.CodeInvalidUsername, Message: fmt.Sprintf(
-				"peer %s is cut off: line %d has %d bytes, and at most %d are read", strconv.Quote(line), n, length, maxLine)}
+				"peer %s is cut off: line %d has %d bytes, and at most %d are read; give one peer a line", strconv.Quote(line), n, length, maxLine)}
 		} else {
 			d = peers.Describe(line)
 		}
