@@ -105,52 +105,62 @@ func BenchmarkOutcome(b *testing.B) {
 	})
 }
 
-// BenchmarkSavePeers saves flushes of 500 peers: new ones, known ones whose title
-// changed, and known ones that are as they were.
+// BenchmarkSavePeers saves flushes of 1000 peers of 10 accounts: new ones, known
+// ones whose title or name changed, and known ones that are as they were; and reads.
 func BenchmarkSavePeers(b *testing.B) {
 	forEachBench(b, func(b *testing.B, d *DB) {
-		const flush, known = 500, 20000
-		addAccounts(b, d, "alice")
-		save := func(b *testing.B, from int64, title string) {
-			ps := make([]peers.Peer, flush)
-			for i := range ps {
-				ps[i] = user(from+int64(i), fmt.Sprintf("user%d", from+int64(i)))
-				ps[i].Title, ps[i].SeenAt = title, epoch
+		const flush, known = 1000, 20000
+		ids := numbered(10)
+		addAccounts(b, d, ids...)
+		save := func(b *testing.B, from int64, name, title string) {
+			seen := make([]peers.Sighting, flush)
+			for i := range seen {
+				id := from + int64(i)
+				p := user(id, fmt.Sprint(name, id))
+				p.Title, p.SeenAt = title, epoch
+				seen[i] = peers.Sighting{Account: ids[id%10], Peer: p}
 			}
-			seePeers(b, d, "alice", ps...)
+			if err := d.Peers().SavePeers(b.Context(), seen); err != nil {
+				b.Fatal(err)
+			}
 		}
 		for from := int64(1); from < known; from += flush {
-			save(b, from, "T")
+			save(b, from, "user", "T")
 		}
 		fresh := int64(1 << 20)
-		for what, f := range map[string]func(b *testing.B, i int){
-			"new":       func(b *testing.B, _ int) { save(b, fresh, "T"); fresh += flush },
-			"changed":   func(b *testing.B, i int) { save(b, int64(1+i*flush%known), fmt.Sprint(i)) },
-			"unchanged": func(b *testing.B, i int) { save(b, int64(1+i*flush%known), "same") },
+		at := func(i int) int64 { return int64(1 + i*flush%known) }
+		for _, kind := range []struct {
+			name string
+			f    func(b *testing.B, i int)
+		}{
+			{"unchanged", func(b *testing.B, i int) { save(b, at(i), "user", "T") }},
+			{"new", func(b *testing.B, _ int) { save(b, fresh, "user", "T"); fresh += flush }},
+			{"retitled", func(b *testing.B, i int) { save(b, at(i), "user", fmt.Sprint(fresh, i, b.N)) }},
+			{"renamed", func(b *testing.B, i int) { save(b, at(i), fmt.Sprint("name", i, "of", b.N, "x"), "T") }},
 		} {
-			b.Run(what, func(b *testing.B) {
-				if what == "unchanged" {
-					for from := int64(1); from < known; from += flush {
-						save(b, from, "same")
-					}
-				}
-				b.ResetTimer()
+			b.Run(kind.name, func(b *testing.B) {
 				for i := range b.N {
-					f(b, i)
+					kind.f(b, i)
 				}
 				b.ReportMetric(float64(b.N*flush)/b.Elapsed().Seconds(), "peers_per_s")
 			})
 		}
+		for from := int64(1); from < known; from += flush {
+			save(b, from, "user", "T")
+		}
+		s := d.Peers()
 		b.Run("read", func(b *testing.B) {
 			for i := range b.N {
-				if _, err := d.Peers().Peer(b.Context(), "alice", user(int64(1+i%known)).Key); err != nil {
+				id := int64(1 + i%(known-1))
+				if _, err := s.Peer(b.Context(), ids[id%10], user(id).Key); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run("read by name", func(b *testing.B) {
 			for i := range b.N {
-				if _, err := d.Peers().PeerByUsername(b.Context(), "alice", fmt.Sprintf("user%d", 1+i%known)); err != nil {
+				id := 1 + i%(known-1)
+				if _, err := s.PeerByUsername(b.Context(), ids[id%10], fmt.Sprint("user", id)); err != nil {
 					b.Fatal(err)
 				}
 			}

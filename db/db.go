@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 )
 
@@ -96,3 +97,25 @@ func (d *DB) Ping(ctx context.Context) error {
 
 // run is the gorm handle for one statement or transaction.
 func (d *DB) run(ctx context.Context) *gorm.DB { return d.gorm.WithContext(ctx) }
+
+// planned is run for a statement that Postgres plans anew each time. One that joins
+// a batch with tables by lookups must not keep the plan that was best while they
+// were small: it reads all of the table for every row of the batch.
+func (d *DB) planned(ctx context.Context) *gorm.DB {
+	g := d.run(ctx)
+	if !d.lite {
+		g.Statement.ConnPool = unprepared{d.pool}
+	}
+	return g
+}
+
+// unprepared is a pool of connections to Postgres that prepares no statements.
+type unprepared struct{ *sql.DB }
+
+func (p unprepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return p.DB.ExecContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+}
+
+func (p unprepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return p.DB.QueryContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+}

@@ -50,6 +50,31 @@ func (d dialect) lookup(table, as, on string) string {
 	return "CROSS JOIN LATERAL (SELECT * FROM " + table + " AS " + as + " WHERE " + on + " OFFSET 0) AS " + as
 }
 
+// maybe is lookup by a unique key where no row to the left is lost: what it lacks is
+// NULL. LIMIT tells a planner without statistics that there is one row at most.
+func (d dialect) maybe(table, as, on string) string {
+	if d.lite {
+		return "LEFT JOIN " + table + " AS " + as + " ON " + on + " "
+	}
+	return "LEFT JOIN LATERAL (SELECT * FROM " + table + " AS " + as + " WHERE " + on + " LIMIT 1) AS " + as + " ON true"
+}
+
+// texts joins the strings of a JSON list: columns value and key, which counts.
+func (d dialect) texts(list, as string) string {
+	if d.lite {
+		return "CROSS JOIN json_each(" + list + ") AS " + as
+	}
+	return "CROSS JOIN LATERAL jsonb_array_elements_text(CAST(" + list + " AS jsonb)) WITH ORDINALITY AS " + as + " (value, key)"
+}
+
+// lists joins the lists of a JSON list: column value.
+func (d dialect) lists(list, as string) string {
+	if d.lite {
+		return "CROSS JOIN json_each(" + list + ") AS " + as
+	}
+	return "CROSS JOIN LATERAL jsonb_array_elements(CAST(" + list + " AS jsonb)) AS " + as + " (value)"
+}
+
 // exact is t as both databases give it back.
 func exact(t time.Time) time.Time {
 	if t.IsZero() {

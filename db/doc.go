@@ -18,6 +18,9 @@
 //     token.
 //   - An error says what was attempted for whom. It matches ErrUnavailable if the
 //     database cannot be reached, and never contains a password.
+//   - A flush of peers, of any accounts, is one statement in Postgres. It locks the
+//     accounts that it writes for in the order of their names, as whoever locks
+//     several has to, and nothing if nothing changed.
 //   - Table sessions is touched by CreateAccount, Session and SaveSession alone, so
 //     that everything else works for a role that may not read it.
 //

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -176,7 +177,11 @@ func TestRoleWithoutSessions(t *testing.T) {
 	use("list", err)
 	use("save calls", d.Progress().SaveCalls(ctx, lease, "j", map[int]jobs.CallResult{0: {State: jobs.Succeeded}}))
 	use("forget calls", d.Progress().ForgetCalls(ctx, "j"))
-	use("save peers", d.Peers().SavePeers(ctx, "alice", []peers.Peer{{Key: peers.Key{Kind: peers.User, ID: 1}, AccessHash: 2}}))
+	use("save peers", d.Peers().SavePeers(ctx, sighted("alice", user(1, "x"))))
+	_, err = d.Peers().ForgetMessages(ctx, "alice", []peers.Message{{ID: 1}})
+	use("forget messages", err)
+	use("save cursor", d.Cursors().Save(ctx, lease, "j", json.RawMessage("{}")))
+	use("forget cursor", d.Cursors().Forget(ctx, "j"))
 	use("save flood", d.Floods().SaveFlood(ctx, accounts.Flood{Account: "alice", Method: "m", Until: time.Now()}))
 	use("register", ls.Register(ctx, "w2", 0))
 	_, err = ls.Claim(ctx, "w2", 5)

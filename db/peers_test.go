@@ -2,14 +2,11 @@ package db
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/peers"
@@ -20,9 +17,24 @@ func user(id int64, names ...string) peers.Peer {
 	return peers.Peer{Key: peers.Key{Kind: peers.User, ID: id}, AccessHash: 1000 + id, Usernames: names, Title: "T"}
 }
 
+// minimal is p as a min constructor shows it, with a hash of its own.
+func minimal(p peers.Peer) peers.Peer {
+	p.Min, p.MinHash, p.AccessHash, p.Title = true, true, 7, ""
+	p.Messages = []peers.Message{{In: peers.Key{Kind: peers.Chat, ID: 1}, ID: 1}}
+	return p
+}
+
+// sighted are sightings by one account.
+func sighted(acct accounts.ID, ps ...peers.Peer) (seen []peers.Sighting) {
+	for _, p := range ps {
+		seen = append(seen, peers.Sighting{Account: acct, Peer: p})
+	}
+	return seen
+}
+
 func seePeers(t testing.TB, d *DB, acct accounts.ID, ps ...peers.Peer) {
 	t.Helper()
-	if err := d.Peers().SavePeers(t.Context(), acct, ps); err != nil {
+	if err := d.Peers().SavePeers(t.Context(), sighted(acct, ps...)); err != nil {
 		t.Fatalf("save peers: %v", err)
 	}
 }
@@ -36,7 +48,9 @@ func TestPeerRoundTrip(t *testing.T) {
 			{Key: peers.Key{Kind: peers.User, ID: 5}, AccessHash: -1 << 63, Usernames: []string{"main", "second"},
 				Phone: "4915", Title: `"quoted" \ 😀 'x' @y ?`, Bot: true, Self: true, SeenAt: at},
 			{Key: peers.Key{Kind: peers.Channel, ID: 5}, AccessHash: 1<<63 - 1, Title: "same id, other kind"},
-			{Key: peers.Key{Kind: peers.Chat, ID: 1}, Min: true},
+			{Key: peers.Key{Kind: peers.User, ID: 6}, AccessHash: 7, MinHash: true, Min: true, Deleted: true, Messages: []peers.Message{
+				{In: peers.Key{Kind: peers.Chat, ID: 1}, ID: 1}, {In: peers.Key{Kind: peers.Channel, ID: 5}, ID: 1<<31 - 1}}},
+			{Key: peers.Key{Kind: peers.Chat, ID: 1}, MigratedTo: 5},
 		}
 		seePeers(t, d, "alice", all...)
 		for _, want := range all {
@@ -57,17 +71,43 @@ func TestPeerRoundTrip(t *testing.T) {
 		}
 		_, err := s.PeerByUsername(t.Context(), "alice", "nobody")
 		wantErr(t, "unknown name", err, peers.ErrUnknown)
-		for acct, want := range map[accounts.ID]int{"alice": 3, "bob": 0, "nobody": 0} {
+		for acct, want := range map[accounts.ID]int{"alice": 4, "bob": 0, "nobody": 0} {
 			if n, err := s.CountPeers(t.Context(), acct); n != want || err != nil {
 				t.Errorf("%s knows %d peers, %v; want %d", acct, n, err, want)
 			}
 		}
-		wantErr(t, "unknown account", s.SavePeers(t.Context(), "carol", all), accounts.ErrNotFound)
-		if err := s.SavePeers(t.Context(), "alice", []peers.Peer{{AccessHash: 1}}); err != nil {
-			t.Errorf("an invalid key: %v", err)
+	})
+}
+
+// What cannot be stored does not stop a flush.
+func TestSavePeersLeavesOut(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		addAccounts(t, d, "alice", "bob")
+		min := peers.Peer{Key: user(3).Key, Min: true, Messages: []peers.Message{
+			{In: peers.Key{Kind: peers.Chat, ID: 1}, ID: 3}, {In: peers.Key{Kind: peers.Chat}, ID: 1},
+			{In: peers.Key{Kind: peers.Chat, ID: 2}}, {In: peers.Key{Kind: peers.Chat, ID: 1}, ID: 2}}}
+		seen := sighted("alice", user(1), peers.Peer{AccessHash: 1}, min)
+		seen = append(seen, sighted("carol", user(1, "a"), min)...)
+		seen = append(seen, sighted("x\x00", user(1))...)
+		seen = append(seen, sighted("bob", user(2))...)
+		for range 2 {
+			if err := d.Peers().SavePeers(t.Context(), seen); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := s.SavePeers(t.Context(), "alice", nil); err != nil {
-			t.Errorf("nothing: %v", err)
+		for table, want := range map[string]int{"peers": 3, "peer_usernames": 0, "peer_messages": 1} {
+			if n := d.count(t, "SELECT count(*) FROM "+table); n != want {
+				t.Errorf("%d rows in %s, want %d", n, table, want)
+			}
+		}
+		got, err := d.Peers().Peer(t.Context(), "alice", min.Key)
+		if diff := cmp.Diff(min.Messages[3:], got.Messages); err != nil || diff != "" {
+			t.Errorf("messages (-want +got): %v\n%s", err, diff)
+		}
+		for what, seen := range map[string][]peers.Sighting{"nothing": nil, "nothing valid": seen[1:2], "nobody": sighted("carol", user(1))} {
+			if err := d.Peers().SavePeers(t.Context(), seen); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
 	})
 }
@@ -130,6 +170,11 @@ func TestUsernameMoves(t *testing.T) {
 		want("within one flush", map[string]int64{"y": 0, "z": 2, "q": 2})
 		seePeers(t, d, "alice", user(3, "z"), user(2, "q", "z"))
 		want("there and back in one flush", map[string]int64{"q": 2, "z": 2})
+		seePeers(t, d, "alice", user(1, "y"), user(3, "r"))
+		seePeers(t, d, "alice", user(1, "r"), user(3, "y"))
+		want("swapped in one flush", map[string]int64{"y": 3, "r": 1})
+		seePeers(t, d, "alice", minimal(user(3, "r", "y", "z")))
+		want("seen on another by a min sighting", map[string]int64{"y": 3, "r": 0, "z": 0, "q": 2})
 		if owner("bob", "x") != 9 || owner("bob", "y") != 9 {
 			t.Error("a name of another account moved")
 		}
@@ -144,16 +189,29 @@ func TestUnchangedPeersCostNoWrite(t *testing.T) {
 		p := user(1, "x")
 		p.SeenAt = at
 		seePeers(t, d, "alice", p)
-		d.forbidWrites(t, "peers")
-		d.forbidWrites(t, "peer_usernames")
+		other := peers.Peer{Key: user(2).Key, Min: true, Messages: []peers.Message{{In: peers.Key{Kind: peers.Chat, ID: 1}, ID: 3}}}
+		seePeers(t, d, "alice", other)
+		// In Postgres a lock is a write too: of xmax.
+		locks := "SELECT 0"
+		if !d.lite {
+			locks = `SELECT sum(xmax::text::bigint) FROM (SELECT xmax FROM accounts UNION ALL SELECT xmax FROM peers
+				UNION ALL SELECT xmax FROM peer_usernames UNION ALL SELECT xmax FROM peer_messages) AS r`
+		}
+		locked := d.count(t, locks)
+		for _, table := range []string{"peers", "peer_usernames", "peer_messages"} {
+			d.forbidWrites(t, table)
+		}
+		seePeers(t, d, "alice", other)
 		again := p
 		again.SeenAt = at.Add(refreshSeen - time.Second)
-		minimal := p
-		minimal.Min, minimal.AccessHash, minimal.Usernames, minimal.Title = true, 7, nil, ""
 		unhashed := p
 		unhashed.AccessHash = 0
-		seePeers(t, d, "alice", p, again, minimal, unhashed)
+		seePeers(t, d, "alice", p, again, minimal(p), unhashed)
+		seePeers(t, d, "alice", minimal(p))
 		seePeers(t, d, "alice", user(1, "y"), p) // changes that cancel each other
+		if now := d.count(t, locks); now != locked {
+			t.Error("a row was locked for nothing")
+		}
 		d.allowWrites(t, "peers")
 		again.SeenAt = at.Add(refreshSeen)
 		seePeers(t, d, "alice", again)
@@ -183,152 +241,4 @@ func (d *DB) allowWrites(t *testing.T, table string) {
 		}
 		d.exec(t, stmt)
 	}
-}
-
-// model is what a store has to know after sightings: the fold of peers.Merge,
-// where a name is its last claimant's.
-type model struct {
-	peers map[peers.Key]peers.Peer
-	owner map[string]peers.Key
-}
-
-func (m *model) see(s peers.Peer) {
-	old := m.peers[s.Key]
-	p, _ := peers.Merge(old, s)
-	for _, n := range old.Usernames {
-		if !slices.Contains(p.Usernames, n) {
-			delete(m.owner, n)
-		}
-	}
-	for _, n := range p.Usernames {
-		if k, ok := m.owner[n]; ok && k != s.Key {
-			loser := m.peers[k]
-			loser.Usernames = slices.DeleteFunc(slices.Clone(loser.Usernames), func(x string) bool { return x == n })
-			m.peers[k] = loser
-		}
-		m.owner[n] = s.Key
-	}
-	m.peers[s.Key] = p
-}
-
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func sightings() *rapid.Generator[peers.Peer] {
-	return rapid.Custom(func(t *rapid.T) peers.Peer {
-		return peers.Peer{
-			Key: peers.Key{
-				Kind: rapid.SampledFrom([]peers.Kind{peers.User, peers.Chat, peers.Channel}).Draw(t, "kind"),
-				ID:   rapid.Int64Range(1, 3).Draw(t, "id"),
-			},
-			AccessHash: rapid.SampledFrom([]int64{0, 1, -2, 1<<63 - 1}).Draw(t, "hash"),
-			Min:        rapid.Bool().Draw(t, "min"),
-			Usernames:  rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 0, 3, rapid.ID).Draw(t, "names"),
-			Phone:      rapid.SampledFrom([]string{"", "49", "7"}).Draw(t, "phone"),
-			Title:      rapid.SampledFrom([]string{"", "A", "B"}).Draw(t, "title"),
-			Bot:        rapid.Bool().Draw(t, "bot"),
-			Self:       rapid.Bool().Draw(t, "self"),
-			SeenAt:     epoch.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "minute")) * time.Minute),
-		}
-	})
-}
-
-// What the store returns is the fold of peers.Merge over what was saved, however
-// it was cut into flushes; accounts do not touch each other.
-func TestSavePeersIsMerge(t *testing.T) {
-	forEachDB(t, func(t *testing.T, d *DB) {
-		ids := []accounts.ID{"alice", "bob"}
-		addAccounts(t, d, ids...)
-		rapid.Check(t, func(rt *rapid.T) {
-			d.exec(t, "DELETE FROM peers")
-			d.exec(t, "DELETE FROM peer_usernames")
-			models := map[accounts.ID]*model{}
-			for _, id := range ids {
-				models[id] = &model{peers: map[peers.Key]peers.Peer{}, owner: map[string]peers.Key{}}
-			}
-			for range rapid.IntRange(1, 6).Draw(rt, "flushes") {
-				acct := rapid.SampledFrom(ids).Draw(rt, "account")
-				flush := rapid.SliceOfN(sightings(), 1, 8).Draw(rt, "flush")
-				if err := d.Peers().SavePeers(t.Context(), acct, flush); err != nil {
-					rt.Fatalf("save: %v", err)
-				}
-				for _, s := range flush {
-					models[acct].see(s)
-				}
-			}
-			for acct, m := range models {
-				for k, want := range m.peers {
-					got, err := d.Peers().Peer(t.Context(), acct, k)
-					if err != nil {
-						rt.Fatalf("peer %s of %s: %v", k, acct, err)
-					}
-					// A newer SeenAt alone is written once it is worth it.
-					if lag := want.SeenAt.Sub(got.SeenAt); lag < 0 || lag >= refreshSeen {
-						rt.Errorf("peer %s of %s was seen at %v, want %v", k, acct, got.SeenAt, want.SeenAt)
-					}
-					got.SeenAt = want.SeenAt
-					if len(want.Usernames) == 0 {
-						want.Usernames = nil
-					}
-					if diff := cmp.Diff(want, got); diff != "" {
-						rt.Errorf("peer %s of %s (-want +got):\n%s", k, acct, diff)
-					}
-				}
-				got := map[string]peers.Key{}
-				for _, n := range []string{"a", "b", "c", "d"} {
-					if p, err := d.Peers().PeerByUsername(t.Context(), acct, n); err == nil {
-						got[n] = p.Key
-					}
-				}
-				if diff := cmp.Diff(m.owner, got); diff != "" {
-					rt.Errorf("names of %s (-want +got):\n%s", acct, diff)
-				}
-				if n, err := d.Peers().CountPeers(t.Context(), acct); err != nil || n != len(m.peers) {
-					rt.Errorf("%s knows %d peers, %v; want %d", acct, n, err, len(m.peers))
-				}
-			}
-		})
-	})
-}
-
-// Flushes of one account at the same time keep names and peers in agreement.
-func TestSavePeersConcurrently(t *testing.T) {
-	forEachDB(t, func(t *testing.T, d *DB) {
-		addAccounts(t, d, "alice")
-		names := []string{"a", "b", "c"}
-		var wg sync.WaitGroup
-		for w := range 4 {
-			wg.Go(func() {
-				for i := range 15 {
-					id := int64(1 + (w+i)%3)
-					err := d.Peers().SavePeers(t.Context(), "alice", []peers.Peer{user(id, names[i%3]), user(1+id%3, names[(w+1)%3])})
-					if err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		held := map[string]int64{}
-		for id := range int64(3) {
-			p, err := d.Peers().Peer(t.Context(), "alice", user(id+1).Key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, n := range p.Usernames {
-				if other, ok := held[n]; ok {
-					t.Errorf("@%s is of %d and %d", n, other, p.ID)
-				}
-				held[n] = p.ID
-			}
-		}
-		found := map[string]int64{}
-		for _, n := range names {
-			if p, err := d.Peers().PeerByUsername(t.Context(), "alice", n); err == nil {
-				found[n] = p.ID
-			}
-		}
-		if !maps.Equal(held, found) {
-			t.Errorf("by peer %v, by name %v", held, found)
-		}
-	})
 }

@@ -34,7 +34,7 @@ type Batch struct {
 }
 
 // BatchCall is one call of a batch. Exactly one of the kinds is set; a batch in a
-// batch is none.
+// batch is none, nor is a sync.
 type BatchCall struct {
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
@@ -126,12 +126,16 @@ func (c *BatchCall) UnmarshalJSON(data []byte) error {
 	var raw struct {
 		plain
 		Batch json.RawMessage `json:"batch"`
+		Sync  json.RawMessage `json:"sync"`
 	}
 	if err := strictly(data, &raw); err != nil {
 		return err
 	}
 	if raw.Batch != nil {
 		return invalid("batch", "a batch cannot be a call of a batch; put its calls in its place")
+	}
+	if raw.Sync != nil {
+		return invalid("sync", "a sync cannot be a call of a batch; make it a job of its own")
 	}
 	*c = BatchCall(raw.plain)
 	return nil

@@ -48,9 +48,20 @@ if channel then
 end
 return 1`)
 
+// stopScript marks a task that is being run, for a worker that looks.
+//
+// KEYS task, cancelled; ARGV id.
+var stopScript = redis.NewScript(`
+if redis.call("HGET", KEYS[1], "state") ~= "active" then
+	return 0
+end
+redis.call("SADD", KEYS[2], ARGV[1])
+return 1`)
+
 // Cancel keeps a job from being run. Its outcome, Cancelled, is recorded by the
-// account's worker when it meets the job. ErrRunning if the job is being run or
-// has an outcome; ErrNotFound if there is none.
+// account's worker when it meets the job; a sync that is being run ends so after
+// the page that is under way. ErrRunning if a job of another kind is being run, or
+// the job has an outcome; ErrNotFound if there is none.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	account, err := c.unfinished(ctx, "cancel", id)
 	if err != nil {
@@ -60,7 +71,21 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	keys := []string{
 		taskKey(q, id), pendingKey(q), scheduledKey(q), retryKey(q), archivedKey(q), CancelledKey(account), OwnerKey(account),
 	}
-	return c.move(ctx, "cancel", cancelScript, keys, account, id)
+	err = c.move(ctx, "cancel", cancelScript, keys, account, id)
+	if !errors.Is(err, ErrRunning) {
+		return err
+	}
+	if r, rerr := c.onLine(ctx, account, id); rerr != nil || r.Kind != KindSync {
+		return err
+	}
+	n, serr := stopScript.Run(ctx, c.rdb, []string{taskKey(q, id), CancelledKey(account)}, id).Int()
+	switch {
+	case serr != nil:
+		return unavailable("cancel job "+id, serr)
+	case n == 0:
+		return err // it is over, or waits again since we looked
+	}
+	return nil
 }
 
 // retryScript has a task run again that waits to be tried again, or that was left

@@ -38,7 +38,7 @@ func NewClient(rdb redis.UniversalClient) *Client {
 // does not close the Redis client.
 func (c *Client) Close() { c.waits.close() }
 
-// Payload is what a job does: Send, Resolve or Batch.
+// Payload is what a job does: Send, Resolve, Batch or Sync.
 type Payload interface{ fill(e *Envelope) }
 
 func (s Send) fill(e *Envelope)    { e.Send = &s }

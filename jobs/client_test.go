@@ -316,7 +316,12 @@ func TestUnavailable(t *testing.T) {
 	calls := map[string]func() error{
 		"Enqueue": func() error { _, err := b.client.Enqueue(ctx, "alice", send("x")); return err },
 		"Get":     func() error { _, err := b.client.Get(ctx, "x"); return err },
-		"Wait":    func() error { _, err := b.client.Wait(ctx, "x"); return err },
+		"Wait": func() error { // never for ever, even if another server is at the port by now
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			_, err := b.client.Wait(ctx, "x")
+			return err
+		},
 		"Cancel":  func() error { return b.client.Cancel(ctx, "x") },
 		"List":    func() error { _, err := b.client.List(ctx, jobs.Filter{}); return err },
 		"Publish": func() error { return jobs.Publish(ctx, b.rdb, jobs.Result{ID: "x"}) },

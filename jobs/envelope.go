@@ -26,10 +26,11 @@ const (
 	KindSend    Kind = "send"
 	KindResolve Kind = "resolve"
 	KindBatch   Kind = "batch"
+	KindSync    Kind = "sync"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch} }
+func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch, KindSync} }
 
 // Order policies: what a lane does when one of its jobs fails for good.
 const (
@@ -62,6 +63,7 @@ type Envelope struct {
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
 	Batch   *Batch   `json:"batch,omitempty"`
+	Sync    *Sync    `json:"sync,omitempty"`
 }
 
 // Send sends one text message.
@@ -76,6 +78,9 @@ type Send struct {
 	ReplyTo int `json:"reply_to,omitempty"`
 	// Silent sends without a notification.
 	Silent bool `json:"silent,omitempty"`
+	// SearchDialogs looks through the account's dialogs for an id that it does not
+	// know otherwise.
+	SearchDialogs bool `json:"search_dialogs,omitempty"`
 }
 
 // Resolve looks a peer up for the account.
@@ -84,16 +89,23 @@ type Resolve struct {
 	Peer string `json:"peer"`
 	// Fresh asks Telegram for the whole entity, known or not.
 	Fresh bool `json:"fresh,omitempty"`
+	// SearchDialogs looks through the account's dialogs for an id that it does not
+	// know otherwise.
+	SearchDialogs bool `json:"search_dialogs,omitempty"`
 }
 
 // Kind returns the kind of the job, "" if none or several are set.
 func (e *Envelope) Kind() Kind {
 	one := BatchCall{Send: e.Send, Resolve: e.Resolve}
 	switch {
-	case e.Batch == nil:
+	case e.Batch == nil && e.Sync == nil:
 		return one.Kind()
-	case one == BatchCall{}:
+	case one != BatchCall{}:
+		return ""
+	case e.Sync == nil:
 		return KindBatch
+	case e.Batch == nil:
+		return KindSync
 	}
 	return ""
 }
@@ -146,6 +158,8 @@ func (e *Envelope) Validate() error {
 		return validatePeer("resolve.peer", e.Resolve.Peer, e.Account)
 	case KindBatch:
 		return e.Batch.validate(e.Account)
+	case KindSync:
+		return e.Sync.validate(e.Account)
 	}
 	return invalid("", "a job has exactly one of %s", kindNames())
 }

@@ -90,6 +90,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("send", []byte(`{"v":1,"account":"alice","send":null}`))
 	f.Add("batch", []byte(batchOf(`"calls":[{"send":{"to":"@bob","text":"hi"}},{"resolve":{"peer":"me"}}],"ordered":true,"on_error":"stop"`)))
 	f.Add("batch", []byte(batchOf(`"calls":[null,{"batch":{}}]`)))
+	f.Add("sync", []byte(syncOf(`"what":"messages","of":"@bob","limit":7`)))
 	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
 		e, err := jobs.Decode(jobs.Kind(kind), payload)
 		if err != nil {

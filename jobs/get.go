@@ -34,6 +34,9 @@ func (c *Client) get(ctx context.Context, id string) (Result, error) {
 	if err == nil {
 		r, err = c.onLine(ctx, account, id)
 	}
+	if err == nil && r.Kind == KindSync && !r.State.Final() {
+		r.Progress, err = c.progress(ctx, id)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return c.outcome(ctx, id) // it may have finished while we searched
 	}
@@ -91,6 +94,15 @@ func (c *Client) onLine(ctx context.Context, account accounts.ID, id string) (Re
 	return read(account, id, task.Val(), cancelled.Val())
 }
 
+// progress reads how far a job has come, nil if nothing is known.
+func (c *Client) progress(ctx context.Context, id string) (*Tally, error) {
+	r, err := c.stored(ctx, id, ProgressKey(id))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return r.Progress, err
+}
+
 // taskFields are what read makes a Result of.
 var taskFields = []string{"state", "msg", "lane"}
 
@@ -126,7 +138,10 @@ func read(account accounts.ID, id string, task []any, cancelled bool) (Result, e
 			r.State, r.Error.Name = Blocked, string(Blocked)
 		}
 	}
-	if cancelled && r.State != Running {
+	switch {
+	case cancelled && r.State == Running:
+		r.Error = &Error{Name: string(Cancelled), Message: "it ends with the page that is under way"}
+	case cancelled:
 		r.State, r.Error = Cancelled, nil
 	}
 	return r, nil

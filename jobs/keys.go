@@ -40,7 +40,10 @@ func ResultKey(job string) string { return "switchboard:result:{" + job + "}" }
 // LargeResultKey holds an outcome larger than MaxResult for ResultTTL.
 func LargeResultKey(job string) string { return ResultKey(job) + ":large" }
 
-// ResultChannel carries an outcome to those who wait.
+// ProgressKey holds how far a job has come, for ResultTTL.
+func ProgressKey(job string) string { return ResultKey(job) + ":progress" }
+
+// ResultChannel carries an outcome to those who wait, and before it progress.
 func ResultChannel(job string) string { return "switchboard:done:" + job }
 
 // WakeChannel carries a Wake for every account with new work to one worker.

@@ -41,8 +41,28 @@ func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
 	p := rdb.Pipeline()
 	p.Set(ctx, ResultKey(r.ID), b, ResultTTL)
 	p.Publish(ctx, ResultChannel(r.ID), b)
+	if r.Kind == KindSync {
+		p.Del(ctx, ProgressKey(r.ID))
+	}
 	if _, err := p.Exec(ctx); err != nil {
 		return unavailable("publish outcome of job "+r.ID, err)
+	}
+	return nil
+}
+
+// PublishProgress tells those who watch a job that runs how far it has come, and
+// keeps it for ResultTTL for those who ask later. An outcome takes its place.
+func PublishProgress(ctx context.Context, rdb redis.UniversalClient, r Result) error {
+	r.State = Running
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("publish progress of job %s: %w", r.ID, err)
+	}
+	p := rdb.Pipeline()
+	p.Set(ctx, ProgressKey(r.ID), b, ResultTTL)
+	p.Publish(ctx, ResultChannel(r.ID), b)
+	if _, err := p.Exec(ctx); err != nil {
+		return unavailable("publish progress of job "+r.ID, err)
 	}
 	return nil
 }

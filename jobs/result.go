@@ -50,6 +50,8 @@ type Result struct {
 	StartedAt     time.Time `json:"started_at,omitzero"`
 	FinishedAt    time.Time `json:"finished_at,omitzero"`
 	Worker        string    `json:"worker,omitempty"`
+	// Progress is how far a job has come that has no outcome, of kinds that tell.
+	Progress *Tally `json:"progress,omitempty"`
 	// Payload is the task's, if it was no job.
 	Payload []byte `json:"payload,omitempty"`
 }
@@ -83,9 +85,14 @@ type ResolveResult struct {
 	AccessHash string   `json:"access_hash,omitempty"` // good for this account only
 	Ref        string   `json:"ref"`                   // text form, bound to this account
 	Usernames  []string `json:"usernames,omitempty"`
+	Phone      string   `json:"phone,omitempty"` // digits
 	Title      string   `json:"title,omitempty"`
 	Bot        bool     `json:"bot,omitempty"`
-	Source     string   `json:"source"` // memory, store or telegram
+	Deleted    bool     `json:"deleted,omitempty"` // the user has deleted the Telegram account
+	// ByMessage says that the account knows no access hash, and names the peer by a
+	// message that it was seen in.
+	ByMessage bool   `json:"by_message,omitempty"`
+	Source    string `json:"source"` // reference, memory, store or telegram
 }
 
 // Facts about jobs.

@@ -20,7 +20,21 @@ import (
 // first where that matters. ErrUnavailable only if Redis cannot be reached at the
 // start.
 func (c *Client) Wait(ctx context.Context, id string) (Result, error) {
-	r, err := c.wait(ctx, id)
+	return c.await(ctx, id, nil)
+}
+
+// Watch is Wait that also tells how far the job has come, if its kind does: it
+// calls each with the last that is known, if the job was begun before, and then
+// whenever there is news, with State Running and Progress set. It calls each itself
+// and returns after the last call; while each works, only the latest news is kept
+// for it. News may be lost with a connection to Redis, the outcome is not.
+func (c *Client) Watch(ctx context.Context, id string, each func(Result)) (Result, error) {
+	return c.await(ctx, id, each)
+}
+
+// await is Watch, or Wait if each is nil.
+func (c *Client) await(ctx context.Context, id string, each func(Result)) (Result, error) {
+	r, err := c.wait(ctx, id, each)
 	if err != nil {
 		return r, err
 	}
@@ -32,53 +46,77 @@ func (c *Client) Wait(ctx context.Context, id string) (Result, error) {
 	}
 }
 
-// wait is Wait without the result of a large outcome.
-func (c *Client) wait(ctx context.Context, id string) (Result, error) {
+// wait is await without the result of a large outcome.
+func (c *Client) wait(ctx context.Context, id string, each func(Result)) (Result, error) {
 	r, err := c.outcome(ctx, id)
 	if !errors.Is(err, ErrNotFound) {
 		return r, err
 	}
-	ch, err := c.waits.add(ctx, id)
+	w, err := c.waits.add(ctx, id, each != nil)
 	if err != nil {
 		return Result{}, fmt.Errorf("wait for job %s: %w", id, err)
 	}
-	defer c.waits.remove(ctx, id, ch)
-	select {
-	case r, ok := <-ch:
-		if !ok {
-			return Result{}, fmt.Errorf("wait for job %s: %w", id, ErrClosed)
+	defer c.waits.remove(ctx, id, w)
+	for {
+		select {
+		case r, ok := <-w.outcome:
+			if !ok {
+				return Result{}, fmt.Errorf("wait for job %s: %w", id, ErrClosed)
+			}
+			return r, nil
+		case r := <-w.news:
+			each(r)
+		case <-ctx.Done():
+			return Result{}, fmt.Errorf("wait for job %s: %w", id, ctx.Err())
 		}
-		return r, nil
-	case <-ctx.Done():
-		return Result{}, fmt.Errorf("wait for job %s: %w", id, ctx.Err())
 	}
 }
 
-// waits shares one subscribed connection between all calls of Wait. Whenever a
-// channel is confirmed, at first or after a lost connection, the job's key is
-// read: its outcome may have come before.
+// waiter is one call of Wait or Watch.
+type waiter struct {
+	outcome chan Result // size 1: there is one; closed with the client
+	news    chan Result // size 1: the latest progress; nil if nobody wants it
+	heard   bool        // guarded by waits.mu: news came since the channel was confirmed
+}
+
+// tell replaces what the waiter has not taken yet. Only one goroutine at a time may
+// call it.
+func (w *waiter) tell(r Result) {
+	select {
+	case <-w.news:
+	default:
+	}
+	w.news <- r
+}
+
+// waits shares one subscribed connection between all calls of Wait and Watch.
+// Whenever a channel is confirmed, at first or after a lost connection, the job's
+// key is read: its outcome may have come before. So is that of its progress, if it
+// is watched.
 type waits struct {
 	rdb      redis.UniversalClient // immutable, as is listener
 	listener *link.Listener
 	kick     chan struct{} // size 1: unread has something
 
 	mu     sync.Mutex // guards below
-	ids    map[string][]chan Result
+	ids    map[string][]*waiter
 	unread map[string]struct{} // ids whose keys have to be read
 	stop   func()              // nil until the first Wait
 	closed bool
 }
 
 func newWaits(rdb redis.UniversalClient) *waits {
-	w := &waits{rdb: rdb, kick: make(chan struct{}, 1), ids: map[string][]chan Result{}, unread: map[string]struct{}{}}
+	w := &waits{rdb: rdb, kick: make(chan struct{}, 1), ids: map[string][]*waiter{}, unread: map[string]struct{}{}}
 	w.listener = link.NewListener(rdb, w.confirmed, w.published, nil)
 	return w
 }
 
-// add begins to wait for an id. The channel has room for one outcome and is
-// closed with the client.
-func (w *waits) add(ctx context.Context, id string) (chan Result, error) {
-	ch := make(chan Result, 1)
+// add begins to wait for an id.
+func (w *waits) add(ctx context.Context, id string, watch bool) (*waiter, error) {
+	one := &waiter{outcome: make(chan Result, 1)}
+	if watch {
+		one.news = make(chan Result, 1)
+	}
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -87,10 +125,10 @@ func (w *waits) add(ctx context.Context, id string) (chan Result, error) {
 	if w.stop == nil {
 		w.startLocked()
 	}
-	w.ids[id] = append(w.ids[id], ch)
+	w.ids[id] = append(w.ids[id], one)
 	w.mu.Unlock()
 	w.listener.Subscribe(ctx, ResultChannel(id))
-	return ch, nil
+	return one, nil
 }
 
 // startLocked requires w.mu. The goroutines end in close.
@@ -102,13 +140,13 @@ func (w *waits) startLocked() {
 	w.stop = func() { cancel(); wg.Wait() }
 }
 
-func (w *waits) remove(ctx context.Context, id string, ch chan Result) {
+func (w *waits) remove(ctx context.Context, id string, one *waiter) {
 	w.mu.Lock()
-	chs := slices.DeleteFunc(w.ids[id], func(c chan Result) bool { return c == ch })
-	if len(chs) == 0 {
+	rest := slices.DeleteFunc(w.ids[id], func(other *waiter) bool { return other == one })
+	if len(rest) == 0 {
 		delete(w.ids, id)
 	} else {
-		w.ids[id] = chs
+		w.ids[id] = rest
 	}
 	w.mu.Unlock()
 	w.listener.Unsubscribe(context.WithoutCancel(ctx), ResultChannel(id))
@@ -124,9 +162,9 @@ func (w *waits) close() {
 		stop()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for _, chs := range w.ids {
-			for _, ch := range chs {
-				close(ch)
+		for _, all := range w.ids {
+			for _, one := range all {
+				close(one.outcome)
 			}
 		}
 		clear(w.ids)
@@ -137,8 +175,11 @@ func (w *waits) close() {
 func (w *waits) confirmed(channel string) {
 	id := strings.TrimPrefix(channel, ResultChannel(""))
 	w.mu.Lock()
-	if _, ok := w.ids[id]; ok {
+	if all, ok := w.ids[id]; ok {
 		w.unread[id] = struct{}{}
+		for _, one := range all {
+			one.heard = false
+		}
 	}
 	w.mu.Unlock()
 	w.kickRead()
@@ -152,23 +193,37 @@ func (w *waits) kickRead() {
 }
 
 func (w *waits) published(channel, payload string) {
-	w.deliver(strings.TrimPrefix(channel, ResultChannel("")), []byte(payload))
+	w.deliver(strings.TrimPrefix(channel, ResultChannel("")), []byte(payload), true)
 }
 
-// deliver gives an outcome to all who wait for it.
-func (w *waits) deliver(id string, payload []byte) {
+// deliver gives an outcome to all who wait for it, and progress to those who watch.
+// What was read is older than what was heard since the channel was confirmed.
+func (w *waits) deliver(id string, payload []byte, heard bool) {
 	var r Result
-	if err := json.Unmarshal(payload, &r); err != nil || !r.State.Final() {
+	if err := json.Unmarshal(payload, &r); err != nil {
 		return // not ours; who waits goes on waiting
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, ch := range w.ids[id] {
-		select {
-		case ch <- r:
-		default: // has it already
+	for _, one := range w.ids[id] {
+		switch {
+		case r.State.Final():
+			select {
+			case one.outcome <- r:
+			default: // has it already
+			}
+		case one.news != nil && r.Progress != nil && (heard || !one.heard):
+			one.heard = one.heard || heard
+			one.tell(r)
 		}
 	}
+}
+
+// watched tells whether somebody wants progress.
+func (w *waits) watched(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.ids[id], func(one *waiter) bool { return one.news != nil })
 }
 
 // read reads keys of confirmed ids until ctx is done.
@@ -198,18 +253,25 @@ func (w *waits) readUnread(ctx context.Context) bool {
 	w.mu.Unlock()
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(taken)), lookup) {
 		p := w.rdb.Pipeline()
-		cmds := make([]*redis.StringCmd, len(batch))
+		cmds, news := make([]*redis.StringCmd, len(batch)), make([]*redis.StringCmd, len(batch))
 		for i, id := range batch {
 			cmds[i] = p.Get(ctx, ResultKey(id))
+			if w.watched(id) {
+				news[i] = p.Get(ctx, ProgressKey(id))
+			}
 		}
 		_, _ = p.Exec(ctx) // every command has its own error
 		for i, id := range batch {
 			b, err := cmds[i].Bytes()
 			switch {
 			case err == nil:
-				w.deliver(id, b)
+				w.deliver(id, b, false)
 			case !errors.Is(err, redis.Nil):
 				continue
+			case news[i] != nil:
+				if b, err := news[i].Bytes(); err == nil {
+					w.deliver(id, b, false)
+				}
 			}
 			delete(taken, id)
 		}

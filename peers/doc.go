@@ -16,10 +16,10 @@
 // with a foreign hash.
 //
 // A Peer is what one account has learned of one peer, Merge says what a new
-// sighting changes in it, and a Store keeps it (package db does).
+// sighting changes in it, Names what it changes in whose usernames are, and a
+// Store keeps it (package db does).
 //
-// The package knows neither Telegram's wire nor SQL. It does not resolve: whether
-// a username exists, and which peer it names today, is what package
-// peers/resolver asks. It does not expire usernames and keeps no message
-// references; both need a clock or an account's history.
+// The package knows neither Telegram's wire nor SQL, and has no clock. It does not
+// resolve: whether a username exists, which peer it names today, and how long that
+// is believed, is for package peers/resolver.
 package peers

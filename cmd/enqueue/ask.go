@@ -78,6 +78,7 @@ if it did not, 4 if there is no outcome yet.`,
 					return fmt.Errorf("no job with the id %q is on a line, and Redis has no outcome of it; `enqueue get --database URL` asks the ledger", args[0])
 				}
 				if err == nil && !r.State.Final() {
+					p.bar = newBarFor(env)
 					r, err = p.wait(cmd.Context(), env.Out, args[0], timeout)
 				}
 				if err != nil {
@@ -94,9 +95,10 @@ if it did not, 4 if there is no outcome yet.`,
 
 func cancelCommand(env *cli.Env) *cobra.Command {
 	return moveCommand(env, &cobra.Command{
-		Use:     "cancel ID",
-		Short:   "Take a job off its line",
-		Long:    `Take a job off its line. A job that runs, or is done, cannot be cancelled.`,
+		Use:   "cancel ID",
+		Short: "Take a job off its line",
+		Long: `Take a job off its line. A job that runs, or is done, cannot be cancelled; but a sync
+that runs ends after the page that is under way.`,
 		Example: `  enqueue cancel 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21`,
 	}, (*jobs.Client).Cancel, "runs or is done already, so it is not cancelled")
 }

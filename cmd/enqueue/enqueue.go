@@ -17,7 +17,10 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-const defaultWait = 30 * time.Second
+const (
+	defaultWait        = 30 * time.Second
+	searchDialogsUsage = "look through the account's dialogs for an id that it does not know otherwise"
+)
 
 // order is one job to enqueue, with the flags that every kind has.
 type order struct {
@@ -83,6 +86,7 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 		if o.wait == 0 {
 			return o.accepted(ctx, env.Out, p, j, at)
 		}
+		p.bar = newBarFor(env)
 		r, err := p.wait(ctx, env.Out, j.ID, o.wait)
 		if err != nil {
 			return err
@@ -198,6 +202,7 @@ the account's line, or with --wait when the message is sent.`,
 	fs.BoolVar(&markdown, "markdown", false, "the text is Telegram's Markdown")
 	cmd.MarkFlagsMutuallyExclusive("html", "markdown")
 	fs.IntVar(&send.ReplyTo, "reply-to", 0, "`id` of the message in the same chat that it answers")
+	fs.BoolVar(&send.SearchDialogs, "search-dialogs", false, searchDialogsUsage)
 	fs.BoolVar(&send.Silent, "silent", false, "send without a notification")
 	return cmd
 }
@@ -236,7 +241,8 @@ good for this account only. The command waits for the answer.`,
 		},
 	}
 	o.register(cmd, defaultWait)
-	cmd.Flags().BoolVar(&resolve.Fresh, "fresh", false, "ask Telegram, known or not")
+	cmd.Flags().BoolVar(&resolve.Fresh, "fresh", false, "ask Telegram for the whole entity, known or not")
+	cmd.Flags().BoolVar(&resolve.SearchDialogs, "search-dialogs", false, searchDialogsUsage)
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as the job is on the account's line")
 	return cmd
 }

@@ -187,7 +187,7 @@ func TestUsage(t *testing.T) {
 		{"list outcomes", []string{"list", "--state", "failed"}, "", "enqueue: --state=failed: outcomes are in the ledger, so give --database too\nsee 'enqueue list --help'\n"},
 		{"list an account", []string{"list", "--account", "-"}, "", "enqueue: --account: *\nsee 'enqueue list --help'\n"},
 		{"database", []string{"list", "--state", "failed", "--database", "mysql://u:hunter2@h"}, "", "enqueue: --database: *\nsee 'enqueue list --help'\n"},
-		{"unknown command", []string{"snd"}, "", "enqueue: there is no command \"snd\"; did you mean send?\nsee 'enqueue --help'\n"},
+		{"unknown command", []string{"snd"}, "", "enqueue: there is no command \"snd\"; did you mean send or sync?\nsee 'enqueue --help'\n"},
 		{"parse nothing", []string{"parse"}, "", "enqueue: parse needs PEER\nsee 'enqueue parse --help'\n"},
 	}
 	for _, tt := range tests {

@@ -45,7 +45,7 @@ func printResult(out *cli.Out, r jobs.Result, details bool) error {
 	if out.JSON {
 		return out.Object(r)
 	}
-	if details || r.Kind == jobs.KindResolve && r.State == jobs.Succeeded {
+	if details || r.State == jobs.Succeeded && (r.Kind == jobs.KindResolve || r.Kind == jobs.KindSync) {
 		return printDetails(out, r)
 	}
 	line := fmt.Sprintf("%s  %s  %s  %s", r.ID, r.Account, r.Kind, r.State)
@@ -66,6 +66,9 @@ func printDetails(out *cli.Out, r jobs.Result) error {
 	row("account", string(r.Account))
 	row("kind", string(r.Kind))
 	row("state", string(r.State))
+	if r.Progress != nil {
+		row("progress", r.Progress.String())
+	}
 	if r.Error != nil {
 		row("error", errorText(r.Error))
 		if r.Error.RetryAfter > 0 {
@@ -95,6 +98,7 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 	var send jobs.SendResult
 	var resolve jobs.ResolveResult
 	var batch jobs.BatchResult
+	var sync jobs.SyncResult
 	switch {
 	case r.Kind == jobs.KindSend && json.Unmarshal(r.Result, &send) == nil:
 		row("message", strconv.Itoa(send.MessageID))
@@ -107,16 +111,30 @@ func resultRows(r jobs.Result, row func(name, value string)) {
 		if resolve.Bot {
 			kind += " (bot)"
 		}
+		if resolve.Deleted {
+			kind += " (account deleted)"
+		}
 		row("peer", kind)
 		row("title", resolve.Title)
 		row("usernames", atSigns(resolve.Usernames))
+		if resolve.Phone != "" {
+			row("phone", "+"+resolve.Phone)
+		}
 		row("peer id", strconv.FormatInt(resolve.ID, 10))
 		row("bot api id", strconv.FormatInt(resolve.BotAPIID, 10))
 		row("access hash", resolve.AccessHash)
+		if resolve.ByMessage {
+			row("reached by", "a message that it was seen in")
+		}
 		row("ref", resolve.Ref)
 		row("source", resolve.Source)
 	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
 		row("calls", batch.Summary())
+	case r.Kind == jobs.KindSync && json.Unmarshal(r.Result, &sync) == nil:
+		row("of", sync.Of)
+		row(sync.What, fmt.Sprintf("%d of %d", sync.Items, max(sync.Total, sync.Items)))
+		row("peers", strconv.Itoa(sync.Peers))
+		row("complete", yesNo(sync.Complete))
 	default:
 		row("result", string(r.Result))
 	}
@@ -127,11 +145,14 @@ func summary(r jobs.Result) string {
 	var send jobs.SendResult
 	var resolve jobs.ResolveResult
 	var batch jobs.BatchResult
+	var sync jobs.SyncResult
 	switch {
 	case r.Error != nil && r.Error.Name == string(r.State): // why it waits
 		return r.Error.Message
 	case r.Error != nil:
 		return errorText(r.Error)
+	case r.Progress != nil:
+		return r.Progress.String()
 	case r.ResultOmitted:
 		return omitted
 	case len(r.Result) == 0:
@@ -142,6 +163,8 @@ func summary(r jobs.Result) string {
 		return strings.Join(strings.Fields(strings.Join([]string{resolve.Kind, resolve.Title, atSigns(resolve.Usernames), resolve.Ref}, " ")), " ")
 	case r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil:
 		return batch.Summary()
+	case r.Kind == jobs.KindSync && json.Unmarshal(r.Result, &sync) == nil:
+		return sync.Summary()
 	}
 	return shorten(string(r.Result))
 }
@@ -156,6 +179,13 @@ func errorText(e *jobs.Error) string {
 		return name
 	}
 	return name + ": " + e.Message
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 func atSigns(usernames []string) string {

@@ -22,6 +22,7 @@ type producer struct {
 	url    string
 	rdb    redis.UniversalClient
 	client *jobs.Client
+	bar    func() *bar // nil: nothing is shown while a job runs
 }
 
 // withProducer runs do with a client of the Redis at url, and turns its error
@@ -64,6 +65,8 @@ func flagOf(path string) string {
 		return "--html or --markdown"
 	case "resolve.peer":
 		return "PEER"
+	case "sync.what":
+		return "WHAT"
 	case "":
 		return "the job"
 	}
@@ -80,7 +83,7 @@ func (p *producer) wait(ctx context.Context, out *cli.Out, id string, limit time
 		wctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	r, err := p.client.Wait(wctx, id)
+	r, err := p.watch(wctx, id)
 	switch {
 	case err == nil:
 		return r, nil
@@ -93,6 +96,16 @@ func (p *producer) wait(ctx context.Context, out *cli.Out, id string, limit time
 		err = cli.Unavailable("%w; the job goes on, so ask again with `enqueue wait %s`", explain(err, p.url), id)
 	}
 	return r, err
+}
+
+// watch waits for the outcome of a job and shows how far it has come.
+func (p *producer) watch(ctx context.Context, id string) (jobs.Result, error) {
+	if p.bar == nil {
+		return p.client.Wait(ctx, id)
+	}
+	b := p.bar()
+	defer b.close()
+	return p.client.Watch(ctx, id, b.show)
 }
 
 // timedOut prints where the job is and says how to ask again, and why it may

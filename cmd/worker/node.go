@@ -48,7 +48,7 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	n.handlers = handlers.New(handlers.Deps{
 		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
-		Ledger: store.Ledger(db.LedgerConfig{}), Progress: store.Progress(), Redis: rdb, Worker: cfg.Name, Log: log,
+		Ledger: store.Ledger(db.LedgerConfig{}), Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
 	}, cfg.Handlers)
 	return n
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/jobs/dispatch"
+	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
 // runFlags are the settings of `worker run`, as given.
@@ -43,6 +44,7 @@ type runFlags struct {
 	leaseTTL           time.Duration
 	drain              time.Duration
 	idleAfter          time.Duration
+	namesADay          int
 }
 
 func runCommand(env *cli.Env) *cobra.Command {
@@ -75,6 +77,7 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.IntVar(&f.accountConcurrency, "account-concurrency", 100, "jobs of one account that run at once, half of them of one order key")
 	fs.DurationVar(&f.leaseTTL, "lease-ttl", 10*time.Second, "how long a lease outlives a worker that dies")
 	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
+	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
 	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
 	return cmd
 }
@@ -128,7 +131,11 @@ func (f *runFlags) config() (nodeConfig, error) {
 		Name:     cmp.Or(f.name, host),
 		Leases:   accounts.LeasesConfig{Capacity: f.capacity, TTL: f.leaseTTL, DropTimeout: f.drain},
 		Pool:     pool.Config{APIID: f.apiID, IdleAfter: f.idleAfter},
+		Resolver: resolver.Config{NamesADay: f.namesADay},
 		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: f.drain},
+	}
+	if cfg.Resolver.NamesADay == 0 {
+		cfg.Resolver.NamesADay = -1 // its zero is a default
 	}
 	cfg.Pool.Device.AppVersion = cli.ReadVersion().Version
 	for _, c := range []struct {
@@ -143,6 +150,7 @@ func (f *runFlags) config() (nodeConfig, error) {
 		{"lease-ttl", f.leaseTTL < time.Second, "1s or more"},
 		{"drain-timeout", f.drain < 0, "0 or more"},
 		{"idle-after", f.idleAfter < time.Second, "1s or more"},
+		{"names-a-day", f.namesADay < 0, "0 or more"},
 	} {
 		if c.bad {
 			return cfg, cli.Usage("--%s has to be %s", c.flag, c.want)

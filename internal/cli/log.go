@@ -15,7 +15,7 @@ func newLogger(w io.Writer, c common) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.logLevel)) // one of the choices
 	opts := &slog.HandlerOptions{Level: level}
-	if c.logFormat == "text" || c.logFormat == "auto" && isTerminal(w) {
+	if c.logFormat == "text" || c.logFormat == "auto" && IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))

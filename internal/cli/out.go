@@ -26,10 +26,11 @@ type Out struct {
 }
 
 func newOut(w io.Writer, json bool) *Out {
-	return &Out{JSON: json, Terminal: isTerminal(w), w: w}
+	return &Out{JSON: json, Terminal: IsTerminal(w), w: w}
 }
 
-func isTerminal(w any) bool {
+// IsTerminal tells whether somebody sees at once what is written to w.
+func IsTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

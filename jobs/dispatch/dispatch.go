@@ -73,8 +73,9 @@ func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger)
 }
 
 // Run serves until ctx is done. Then it starts no more jobs, waits DrainTimeout
-// for those in flight, cancels them, and returns nil when the last handler has
-// returned; an error if one does not within StopGrace. It can be called once.
+// for those in flight (not for Interruptible ones), cancels them, and returns nil
+// when the last handler has returned; an error if one does not within StopGrace. It
+// can be called once.
 func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
 	if !d.ran.CompareAndSwap(false, true) {
 		return errors.New("dispatch: Run was called before")
@@ -127,7 +128,8 @@ func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
 func (d *Dispatcher) Gain(ls []accounts.Lease) { d.roster.gain(ls) }
 
 // Drop ends the use of an account: it takes no more jobs and waits for those in
-// flight until ctx is done. Handlers are not cancelled: they know the lease.
+// flight until ctx is done. Handlers are not cancelled, but for Interruptible jobs:
+// they know the lease.
 func (d *Dispatcher) Drop(ctx context.Context, id accounts.ID) {
 	idle, ok := d.roster.leave(id)
 	if !ok {
@@ -158,9 +160,16 @@ func (d *Dispatcher) disown(ctx context.Context, ids []accounts.ID) {
 	}
 }
 
+// Interruptible says that a job that is being handled may be cancelled by its
+// producer while it runs: Cancelled always asks for it. And as it may run for long
+// and goes on later where it was, nobody waits for it: its handler is cancelled at
+// once when the account is dropped or Run ends.
+func (d *Dispatcher) Interruptible(id accounts.ID, job string) { d.roster.interruptible(id, job) }
+
 // Cancelled tells whether a job that is being handled was cancelled by its
-// producer before it was begun. It asks Redis only if the account had cancelled
-// jobs then. The mark goes with the job's acknowledgement.
+// producer, before it was begun or, if it is Interruptible, by now. It asks Redis
+// only if the account had cancelled jobs when it was begun. The mark goes with the
+// job's acknowledgement.
 func (d *Dispatcher) Cancelled(ctx context.Context, id accounts.ID, job string) (bool, error) {
 	if !d.roster.marked(id, job) {
 		return false, nil

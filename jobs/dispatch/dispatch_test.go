@@ -426,6 +426,103 @@ func TestCancelled(t *testing.T) {
 	b.until("the marks are gone", func() bool { return b.rdb.Exists(ctx, jobs.CancelledKey("alice")).Val() == 0 })
 }
 
+// A job that may be cancelled while it runs hears of it, and leaves no mark behind:
+// neither if it heard, nor if the mark came too late.
+func TestInterruptible(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	marked, asked := make(chan struct{}), make(chan bool, 2)
+	begun := make(chan struct{})
+	var w *worker
+	ready := make(chan struct{})
+	b.store.give("w", "alice")
+	w = b.worker("w", never, quick, func(ctx context.Context, j job) error {
+		<-ready
+		w.Interruptible(j.account, j.id)
+		ask := func() {
+			yes, err := w.Cancelled(ctx, j.account, j.id)
+			if err != nil {
+				t.Error(err)
+			}
+			asked <- yes
+		}
+		ask()
+		begun <- struct{}{}
+		<-marked
+		if j.text == "hears" {
+			ask()
+		}
+		return nil
+	})
+	close(ready)
+	for _, tt := range []struct {
+		text string
+		want []bool
+	}{{"hears", []bool{false, true}}, {"too late", []bool{false}}} {
+		j := b.enqueue("alice", tt.text)
+		recv(t, tt.text, begun)
+		b.rdb.SAdd(ctx, jobs.CancelledKey("alice"), j.ID) // as Cancel of a sync does
+		marked <- struct{}{}
+		for _, want := range tt.want {
+			if got := recv(t, tt.text, asked); got != want {
+				t.Errorf("%s: cancelled = %v, want %v", tt.text, got, want)
+			}
+		}
+		b.untilEmpty("alice")
+		b.until("the mark is gone", func() bool { return b.rdb.Exists(ctx, jobs.CancelledKey("alice")).Val() == 0 })
+	}
+	w.Interruptible("alice", "nobody") // is harmless
+}
+
+// Nobody waits for a job that can be interrupted: neither who drops its account nor
+// the end of the worker.
+func TestInterruptibleIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"dropped before", "dropped", "stopped"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			begun, ended := make(chan struct{}), make(chan struct{}, 1)
+			ready, say := make(chan struct{}), make(chan struct{})
+			var w *worker
+			b.store.give("w", "alice")
+			slow := dispatch.Config{SweepEvery: time.Hour, DrainTimeout: time.Minute}
+			w = b.worker("w", slow, quick, func(ctx context.Context, j job) error {
+				<-ready
+				if how == "dropped before" {
+					begun <- struct{}{}
+					<-say
+				}
+				w.Interruptible(j.account, j.id)
+				if how != "dropped before" {
+					begun <- struct{}{}
+				}
+				<-ctx.Done()
+				ended <- struct{}{}
+				return &jobs.RetryError{After: time.Hour, Snooze: true, Err: ctx.Err()}
+			})
+			close(ready)
+			b.enqueue("alice", "x")
+			recv(t, "the handler", begun)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			dropped := make(chan struct{})
+			go func() {
+				defer close(dropped)
+				if how == "stopped" {
+					w.stop()
+				} else {
+					w.Drop(ctx, "alice")
+				}
+			}()
+			close(say)
+			recv(t, "the end of the handler", ended)
+			recv(t, "the end of the wait", dropped)
+		})
+	}
+}
+
 // What asynq could not read is put aside, where its tools show it, and does not
 // come back to hold the line up.
 func TestUnreadableTask(t *testing.T) {

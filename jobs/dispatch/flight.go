@@ -29,13 +29,17 @@ type flight struct {
 	lane     string         // "" if it is in none
 	turn     *lane.Turn     // nil if it is in none
 	lease    accounts.Lease // under which it was dequeued
-	marks    int64          // size of the account's set of cancelled jobs then
 	landedAt time.Time
 	returned chan struct{} // closed when no handler runs, or will run, for it
+
+	// Size of the account's set of cancelled jobs at the dequeue, at least 1 for a job
+	// that may be cancelled while it runs. Guarded by roster.mu until returned.
+	marks int64
 
 	// Guarded by roster.mu.
 	msg        string // the task, until it is handed out
 	started    bool
+	interrupts bool // the handler wants to be cancelled rather than waited for
 	isReturned bool
 	returnedAt time.Time
 	err        error              // the handler's
@@ -209,4 +213,29 @@ func (r *roster) marked(id accounts.ID, job string) bool {
 	defer r.mu.Unlock()
 	f := r.flights[flightKey{jobs.Queue(id), job}]
 	return f == nil || f.marks > 0
+}
+
+// interruptible has marked say yes from now on, and the handler cancelled when it
+// would be waited for.
+func (r *roster) interruptible(id accounts.ID, job string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.flights[flightKey{jobs.Queue(id), job}]
+	if f == nil || !f.started || f.isReturned {
+		return
+	}
+	f.marks, f.interrupts = max(f.marks, 1), true
+	if r.stopping || f.acct.phase == leaving {
+		f.cancel()
+	}
+}
+
+// interruptLocked cancels the handlers that want to be, of one account or, if it is
+// nil, of all. It requires r.mu.
+func (r *roster) interruptLocked(a *account) {
+	for _, f := range r.flights {
+		if f.interrupts && !f.isReturned && (a == nil || f.acct == a) {
+			f.cancel()
+		}
+	}
 }

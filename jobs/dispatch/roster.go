@@ -109,6 +109,7 @@ func (r *roster) leave(id accounts.ID) (idle <-chan struct{}, ok bool) {
 		return nil, false
 	}
 	a.phase = leaving
+	r.interruptLocked(a)
 	r.dropDueLocked(a)
 	if a.idle == nil {
 		a.idle = make(chan struct{})
@@ -164,6 +165,7 @@ func (r *roster) stats() Stats {
 func (r *roster) stop() {
 	r.mu.Lock()
 	r.stopping = true
+	r.interruptLocked(nil)
 	r.takeBackLocked()
 	r.mu.Unlock()
 	r.kickNext()

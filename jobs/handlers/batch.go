@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gotd/td/tg"
+	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
@@ -36,6 +37,8 @@ type batchRun struct {
 
 	size  int             // calls of the next step at most; halved when one fails in an order
 	ready map[int]message // prepared, by index
+	anew  map[int]bool    // addressed in another way, once Telegram had refused the first
+	again bool            // in this step some were
 	retry error           // of the call that is to be repeated first
 	wait  time.Duration   // until then
 }
@@ -43,7 +46,7 @@ type batchRun struct {
 // batch makes the calls of a batch that have no result yet. Its error is that of
 // a call that has to be tried again; what has ended by then is in j.progress.
 func (h *Handlers) batch(ctx context.Context, j *job, conn *pool.Conn, inv tg.Invoker) (any, error) {
-	r := &batchRun{Handlers: h, job: j, conn: conn, inv: inv, account: conn.Account(), size: window, ready: map[int]message{}}
+	r := &batchRun{Handlers: h, job: j, conn: conn, inv: inv, account: conn.Account(), size: window, ready: map[int]message{}, anew: map[int]bool{}}
 	step := r.ordered
 	if !j.envelope.Batch.Ordered {
 		step, r.size = r.unordered, len(j.envelope.Batch.Calls)
@@ -57,9 +60,10 @@ func (h *Handlers) batch(ctx context.Context, j *job, conn *pool.Conn, inv tg.In
 		if r.retry != nil {
 			return nil, r.retry
 		}
+		r.again = false
 		step(ctx, todo)
 		h.save(ctx, j)
-		if r.retry == nil && j.progress.results[todo[0]].State == "" {
+		if r.retry == nil && !r.again && j.progress.results[todo[0]].State == "" {
 			return nil, errors.New("a batch makes no progress")
 		}
 	}
@@ -169,7 +173,7 @@ func (r *batchRun) messages(ctx context.Context, indexes []int) ([]message, []er
 		send, random := r.job.envelope.Batch.Calls[i].Send, callID(r.job.id, i)
 		ms[k], errs[k] = r.message(ctx, r.account, known, send, random)
 		if errors.Is(errs[k], peers.ErrUnknown) {
-			ms[k], errs[k] = r.message(ctx, r.account, r.asking(r.account, r.inv), send, random)
+			ms[k], errs[k] = r.message(ctx, r.account, r.asking(r.account, r.inv, send.SearchDialogs), send, random)
 		}
 	})
 	for k, i := range indexes {
@@ -186,9 +190,14 @@ func (r *batchRun) invoke(ctx context.Context, indexes []int, ms []message, orde
 	for k, m := range ms {
 		calls[k] = pool.Call{In: m.req, Out: &answers[k]}
 	}
+	refused := map[int]error{}
 	r.conn.InvokeAll(ctx, calls, ordered, func(k int, err error) {
 		if errors.Is(err, pool.ErrNotRun) {
 			return // it goes again, or is skipped
+		}
+		if _, answered := tgerr.As(err); answered && !r.anew[indexes[k]] {
+			refused[k] = err
+			return
 		}
 		var sent jobs.SendResult
 		if err == nil {
@@ -198,6 +207,21 @@ func (r *batchRun) invoke(ctx context.Context, indexes []int, ms []message, orde
 		r.ended(ctx, indexes[k], sent, err)
 		r.save(ctx, r.job)
 	})
+	for k := range ms {
+		if why := refused[k]; why != nil {
+			r.readdress(ctx, indexes[k], ms[k], why)
+		}
+	}
+}
+
+// readdress makes a send that was refused ready to leave again, or ended.
+func (r *batchRun) readdress(ctx context.Context, i int, m message, why error) {
+	m, err := r.Handlers.anew(ctx, r.account, r.inv, m, why)
+	if err != nil {
+		r.ended(ctx, i, nil, err)
+		return
+	}
+	r.ready[i], r.anew[i], r.again = m, true, true
 }
 
 // resolveCall makes a resolve in its place.

@@ -29,6 +29,9 @@ type Leases interface {
 // Cancels tells which jobs a producer has cancelled; dispatch.Dispatcher
 // implements it.
 type Cancels interface {
+	// Interruptible is called first for a job that may be cancelled while it runs,
+	// and whose ctx is to end as soon as somebody waits for it.
+	Interruptible(account accounts.ID, job string)
 	Cancelled(ctx context.Context, account accounts.ID, job string) (bool, error)
 }
 
@@ -40,6 +43,7 @@ type Deps struct {
 	Resolver *resolver.Resolver
 	Ledger   jobs.Ledger
 	Progress jobs.Progress
+	Cursors  jobs.Cursors
 	Redis    redis.UniversalClient // where outcomes are published
 	Worker   string                // name of this worker in outcomes
 	Log      *slog.Logger
@@ -49,11 +53,13 @@ type Deps struct {
 type Config struct {
 	MaxAttempts int           // of one job; waits do not count; default 10
 	Patience    time.Duration // with a ledger or Redis that does not answer, while the lease lasts; default 30s
+	TellEvery   time.Duration // how far the store, and those who watch, may lag behind a sync; default 1s
 }
 
 func (c Config) withDefaults() Config {
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 10)
 	c.Patience = cmp.Or(c.Patience, 30*time.Second)
+	c.TellEvery = cmp.Or(c.TellEvery, time.Second)
 	return c
 }
 
@@ -78,6 +84,7 @@ type job struct {
 	envelope *jobs.Envelope
 	attempt  int       // from 1
 	progress *progress // of a batch
+	walk     *walk     // of a sync
 }
 
 // ProcessTask runs the task of one job. It returns nil once the outcome is
@@ -97,6 +104,9 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
 	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
+	if j.kind == jobs.KindSync {
+		h.Cancels.Interruptible(account, id)
+	}
 
 	done, err := patiently(ctx, h, j, "ask the ledger", func(ctx context.Context) (*jobs.Result, error) {
 		r, err := h.Ledger.Outcome(ctx, id)
@@ -109,7 +119,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	if done != nil {
-		return h.published(ctx, j, *done, done.Kind == jobs.KindBatch)
+		return h.published(ctx, j, *done, done.Kind == jobs.KindBatch || done.Kind == jobs.KindSync)
 	}
 	res := jobs.Result{
 		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
@@ -134,7 +144,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	if cancelled {
 		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
-		res.Result = j.progress.partly()
+		res.Result = j.partly()
 		return h.finish(ctx, j, res)
 	}
 	if invalid != nil {
@@ -143,6 +153,9 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return h.finish(ctx, j, res)
 	}
 
+	if j.walk != nil {
+		j.walk.says = res
+	}
 	answer, err := h.runThrough(ctx, j)
 	end, retry := h.ending(ctx, j, answer, err)
 	if b, ok := answer.(jobs.BatchResult); ok && end.State == jobs.Succeeded {
@@ -159,7 +172,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	res.State, res.Result, res.Error = end.State, end.Result, end.Error
 	if res.Result == nil {
-		res.Result = j.progress.partly()
+		res.Result = j.partly()
 	}
 	return h.finish(ctx, j, res)
 }
@@ -232,6 +245,8 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 		return h.resolve(ctx, conn.Account(), inv, j.envelope.Resolve)
 	case jobs.KindBatch:
 		return h.batch(ctx, j, conn, inv)
+	case jobs.KindSync:
+		return h.sync(ctx, j, conn.Account(), inv)
 	}
 	return nil, fmt.Errorf("kind %q has no handler", j.kind)
 }
@@ -276,7 +291,7 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	if res.State != jobs.Succeeded {
 		h.Log.Info("job ended", "job_id", j.id, "account", j.lease.Account, "kind", j.kind, "state", res.State, "attempts", res.Attempts, "error", res.Error)
 	}
-	return h.published(ctx, j, stored, j.progress.inStore())
+	return h.published(ctx, j, stored, j.progress.inStore() || j.walk.inStore())
 }
 
 // patiently does what needs a server of ours, again and again while that does not

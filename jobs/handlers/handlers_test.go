@@ -42,9 +42,12 @@ type fixture struct {
 	dispatch dispatch.Config // of workers to come
 }
 
-func setup(t testing.TB) *fixture {
+func setup(t testing.TB, more ...accounts.Account) *fixture {
 	t.Helper()
 	w := simtest.New(t, "alice", "bob")
+	for _, a := range more {
+		w.AddAccount(t, a)
+	}
 	opt, err := redis.ParseURL(testenv.Redis(t))
 	if err != nil {
 		t.Fatal(err)
@@ -65,15 +68,22 @@ func (f *fixture) work(t testing.TB, cfg handlers.Config, change func(*handlers.
 	d := dispatch.New(f.redis, "worker", f.dispatch, f.Log)
 	deps := handlers.Deps{
 		Leases: f.leases, Cancels: d, Pool: f.Pool(t, pool.Config{}), Resolver: res,
-		Ledger: f.ledger, Progress: f.DB.Progress(), Redis: f.redis, Worker: "worker", Log: f.Log,
+		Ledger: f.ledger, Progress: f.DB.Progress(), Cursors: f.DB.Cursors(), Redis: f.redis, Worker: "worker", Log: f.Log,
 	}
 	if change != nil {
 		change(&deps)
 	}
-	d.Gain([]accounts.Lease{f.Lease("alice"), f.Lease("bob")})
+	gained := []accounts.Lease{f.Lease("alice"), f.Lease("bob")}
+	if robot := f.Lease("robot"); robot.Account != "" {
+		gained = append(gained, robot)
+	}
+	d.Gain(gained)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx, handlers.New(deps, cfg)) }()
+	storing, stored := context.WithCancel(context.WithoutCancel(t.Context()))
+	kept := make(chan error, 1)
+	go func() { kept <- res.Run(storing) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -81,7 +91,9 @@ func (f *fixture) work(t testing.TB, cfg handlers.Config, change func(*handlers.
 		}
 		stopped = true
 		cancel()
-		if err := <-done; err != nil {
+		err := <-done
+		stored()
+		if err := errors.Join(err, <-kept); err != nil {
 			t.Error(err)
 		}
 	}

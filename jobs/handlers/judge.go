@@ -40,15 +40,18 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		unknown *resolver.Error
 		foreign *peers.OtherAccountError
 		field   *jobs.FieldError
+		budget  *resolver.BudgetError
 	)
 	telegram, answered := tgerr.As(err)
 	switch {
 	case errors.Is(err, accounts.ErrLeaseLost), errors.Is(err, pool.ErrClosed):
 		return failure{}, fmt.Errorf("job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
-	case errors.Is(err, lane.ErrBehind):
+	case errors.Is(err, lane.ErrBehind), errors.Is(err, errLong):
 		return failure{}, snooze(0, err)
 	case errors.As(err, &flood):
 		return failure{}, snooze(flood.Wait, err)
+	case errors.As(err, &budget):
+		return failure{}, snooze(budget.Wait, err)
 	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
 		return failure{}, snooze(parked, err)
 	case errors.As(err, &connect):
@@ -56,6 +59,8 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	case ctx.Err() != nil:
 		return failure{}, snooze(0, err)
 
+	case errors.Is(err, errCancelled):
+		return failure{state: jobs.Cancelled}, nil
 	case errors.As(err, &field):
 		return failed(0, "invalid_job", field.Error()), nil
 	case errors.As(err, &foreign):
@@ -79,7 +84,7 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	case answered && (telegram.Code >= 500 || telegram.Code < 0):
 		return h.again(j, err, failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram failed %d times: %v", j.attempt, err)))
 	case answered:
-		return failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram refused: %v", err)), nil
+		return failed(telegram.Code, telegram.Message, refusal(telegram, err)), nil
 	}
 	return h.again(j, err, failed(0, "internal", err.Error()))
 }
@@ -95,8 +100,12 @@ func disconnected(err error) bool {
 	return errors.Is(err, pool.ErrAnswerLost) || errors.Is(err, pool.ErrNotSent) || errors.As(err, &connect) && connect.RetryAfter < time.Second
 }
 
-// again is another attempt, or the end after the last one.
+// again is another attempt, or the end after the last one. One that brought a part
+// of a walk was not in vain, and is not counted: a long walk meets many an error.
 func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
+	if j.walk.moved() {
+		return failure{}, snooze(time.Second, err)
+	}
 	if j.attempt >= h.cfg.MaxAttempts {
 		return end, nil
 	}

@@ -34,9 +34,13 @@ type progress struct {
 	written map[int]jobs.CallResult
 }
 
-// resume finds out what earlier runs of a batch have done.
+// resume finds out what earlier runs of a batch or a sync have done.
 func (h *Handlers) resume(ctx context.Context, j *job) error {
-	if j.kind != jobs.KindBatch {
+	switch j.kind {
+	case jobs.KindBatch:
+	case jobs.KindSync:
+		return h.resumeWalk(ctx, j)
+	default:
 		return nil
 	}
 	known, err := patiently(ctx, h, j, "read what is done of the batch", func(ctx context.Context) (map[int]jobs.CallResult, error) {
@@ -90,6 +94,14 @@ func (p *progress) skip() {
 }
 
 func (p *progress) result() jobs.BatchResult { return jobs.BatchResult{Calls: p.results} }
+
+// partly is the result of a job that ends before all is done, nil if there is none.
+func (j *job) partly() json.RawMessage {
+	if j.walk != nil {
+		return j.walk.partly(j.envelope.Sync)
+	}
+	return j.progress.partly()
+}
 
 // partly is the result of a batch that ends before all of its calls, nil if none
 // of them has a result. Of the others it claims nothing: a run that was cut short
@@ -152,9 +164,13 @@ func (p *progress) settle() {
 	}
 }
 
-// keep stores what is done of a batch that has to be tried again. If it blocks its
-// lane the next run, which an operator asks for, shall repeat what failed.
+// keep stores what is done of a job that has to be tried again. If it is a batch
+// that blocks its lane the next run, which an operator asks for, shall repeat what
+// failed.
 func (h *Handlers) keep(ctx context.Context, j *job, retry error) error {
+	if j.walk != nil {
+		return h.saveWalk(ctx, j)
+	}
 	p := j.progress
 	p.settle()
 	if p == nil {
@@ -180,8 +196,13 @@ func (h *Handlers) keep(ctx context.Context, j *job, retry error) error {
 	})
 }
 
-// forget removes what the store has of single calls.
+// forget removes what the store has of a job on its way.
 func (h *Handlers) forget(ctx context.Context, j *job) error {
+	if j.kind == jobs.KindSync {
+		return h.change(ctx, j, "forget how far the sync came", func(ctx context.Context) error {
+			return h.Cursors.Forget(ctx, j.id)
+		})
+	}
 	return h.change(ctx, j, "forget the calls of the batch", func(ctx context.Context) error {
 		return h.Progress.ForgetCalls(ctx, j.id)
 	})
@@ -198,8 +219,8 @@ func (h *Handlers) change(ctx context.Context, j *job, what string, do func(cont
 // inStore tells whether the store may have something to forget.
 func (p *progress) inStore() bool { return p != nil && p.stored }
 
-// published tells those who wait, and then forgets what the store has of single
-// calls. Until that is done the job is not: whoever runs it again gets here.
+// published tells those who wait, and then forgets what the store has of the job on
+// its way. Until that is done the job is not: whoever runs it again gets here.
 func (h *Handlers) published(ctx context.Context, j *job, res jobs.Result, forget bool) error {
 	h.publish(ctx, res)
 	if !forget {

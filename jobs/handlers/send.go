@@ -23,31 +23,51 @@ import (
 
 // send looks up what it needs by inv, and sends by last.
 func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv, last tg.Invoker) (jobs.SendResult, error) {
-	m, err := h.message(ctx, a, h.asking(a, inv), j.envelope.Send, randomID(j.id))
+	m, err := h.message(ctx, a, h.asking(a, inv, j.envelope.Send.SearchDialogs), j.envelope.Send, randomID(j.id))
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
 	updates, err := tg.NewClient(last).MessagesSendMessage(ctx, m.req)
+	if err != nil {
+		if m, err = h.anew(ctx, a, inv, m, err); err != nil {
+			return jobs.SendResult{}, err
+		}
+		updates, err = tg.NewClient(last).MessagesSendMessage(ctx, m.req)
+	}
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
 	return m.result(updates)
 }
 
+// anew is a message that Telegram refused because of its peer, addressed in another
+// way. The error is why if there is none.
+func (h *Handlers) anew(ctx context.Context, a accounts.Account, inv tg.Invoker, m message, why error) (message, error) {
+	to, err := h.Resolver.Again(ctx, a, inv, m.ref, m.to, why)
+	if err != nil {
+		return message{}, err
+	}
+	req := *m.req
+	req.Peer = to.Input()
+	return message{req: &req, ref: m.ref, to: to, account: a.ID}, nil
+}
+
 // find is how a peer is looked up.
 type find func(ctx context.Context, ref peers.Ref) (resolver.Found, error)
 
 // asking looks into memory and the store, and then asks Telegram.
-func (h *Handlers) asking(a accounts.Account, inv tg.Invoker) find {
+func (h *Handlers) asking(a accounts.Account, inv tg.Invoker, dialogs bool) find {
 	return func(ctx context.Context, ref peers.Ref) (resolver.Found, error) {
-		return h.Resolver.Resolve(ctx, a, inv, ref, false)
+		return h.Resolver.Resolve(ctx, a, inv, ref, resolver.Ask{Dialogs: dialogs})
 	}
 }
 
 // message is a send that is ready to leave.
 type message struct {
-	req  *tg.MessagesSendMessageRequest
-	peer string // as this account refers to it
+	req     *tg.MessagesSendMessageRequest
+	ref     peers.Ref // as the producer wrote the peer
+	to      resolver.Found
+	account accounts.ID
 }
 
 // message makes the request of a send.
@@ -76,7 +96,7 @@ func (h *Handlers) message(ctx context.Context, a accounts.Account, look find, s
 	if send.ReplyTo != 0 {
 		req.SetReplyTo(&tg.InputReplyToMessage{ReplyToMsgID: send.ReplyTo})
 	}
-	return message{req: req, peer: found.Ref(a.ID).String()}, nil
+	return message{req: req, ref: to, to: found, account: a.ID}, nil
 }
 
 // result reads Telegram's answer to the message.
@@ -85,7 +105,7 @@ func (m message) result(updates tg.UpdatesClass) (jobs.SendResult, error) {
 	if err != nil {
 		return jobs.SendResult{}, err
 	}
-	return jobs.SendResult{MessageID: id, Date: int64(date), Peer: m.peer}, nil
+	return jobs.SendResult{MessageID: id, Date: int64(date), Peer: m.to.Ref(m.account).String()}, nil
 }
 
 // randomID is the message's identity at Telegram, which drops a second message
@@ -107,7 +127,7 @@ func styled(ctx context.Context, look find, send *jobs.Send) (string, []tg.Messa
 		if err != nil {
 			return nil, err
 		}
-		return &tg.InputUser{UserID: found.ID, AccessHash: found.AccessHash}, nil
+		return found.InputUser(), nil
 	}
 	option := html.String(mention, send.Text)
 	if send.Markup == "markdown" {

@@ -2,13 +2,16 @@
 // account, and learns from every answer that the account gets.
 //
 // Access hashes belong to the account that was told them, so everything here is
-// per account: the memory, the store, and the question to Telegram that comes
-// last. A username is asked for by one request at a time, however many jobs wait
-// for it, and a name that nobody has is remembered for a while.
+// per account: the memory, the store, the messages that a peer was seen in, and
+// the question to Telegram that comes last. One question is put at a time for each
+// reference, however many jobs wait for it; what does not exist is remembered for a
+// while; names are believed for a day, and used for another while they are asked
+// about. An account has a budget of questions about names.
 //
-// Harvesting is part of the promise: users and chats in any answer are known to
-// the account at once, and stored soon after, in batches. What a crash loses is
-// only a cache.
+// Harvesting is part of the promise: users and chats in any answer, however deep,
+// are known to the account at once, and stored soon after, in batches. What a crash
+// loses is only a cache. A Walk lists what the account can see, page by page.
 //
-// The package does not decide whether a failed call is repeated.
+// The package does not repeat failed calls: Again finds another way to a peer, and
+// whether to take it is the caller's to say. It sends nothing, and joins nothing.
 package resolver

@@ -2,8 +2,7 @@ package resolver
 
 import (
 	"context"
-	"reflect"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/gotd/td/bin"
@@ -13,8 +12,7 @@ import (
 	"github.com/tgswitchboard/switchboard/peers"
 )
 
-// Harvesting returns an invoker that learns the users and chats of each answer
-// for the account.
+// Harvesting returns an invoker that learns the peers of each answer for the account.
 func (r *Resolver) Harvesting(account accounts.ID, inv tg.Invoker) tg.Invoker {
 	return harvester{r: r, account: account, inv: inv}
 }
@@ -33,137 +31,110 @@ func (h harvester) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) 
 	return nil
 }
 
-// Learn takes the users and chats out of an answer or update.
-func (r *Resolver) Learn(account accounts.ID, answer any) {
-	now := r.now()
-	var seen []peers.Peer
-	collect(answer, func(p peers.Peer) {
-		p.SeenAt = now
-		seen = append(seen, p)
-	})
-	r.saw(account, seen)
-}
-
 // LearnUpdates is Learn for what Telegram sends unasked.
 func (r *Resolver) LearnUpdates(account accounts.ID, us tg.UpdatesClass) { r.Learn(account, us) }
 
-// collect finds the users and chats of an answer. gotd gives every type that
-// carries them the same getters, and wraps an answer of several forms in a box:
-// a struct with one field, the form that came.
-func collect(answer any, add func(peers.Peer)) {
-	if us, ok := answer.(*tg.UserClassVector); ok {
-		addUsers(us.Elems, add)
-		return
+// Learn takes the peers out of an answer or update: a pointer to a TL type. They are
+// known to the account at once, and stored soon after. It takes some microseconds:
+// memory is changed by Run, or by whoever looks something up first.
+func (r *Resolver) Learn(account accounts.ID, answer any) {
+	s := sight{now: r.now()}
+	if r.inbox.empty() {
+		s.sameUser = func(u *tg.User) bool { return r.memory.sameUser(account, u, s.now) }
+		s.sameChat = func(p peers.Peer) bool { return r.memory.sameChat(account, p) }
 	}
-	if v := reflect.ValueOf(answer); v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-		if v.Kind() == reflect.Struct && v.NumField() == 1 && v.Field(0).Kind() == reflect.Interface && !v.Field(0).IsNil() {
-			answer = v.Field(0).Interface()
-		}
-	}
-	if a, ok := answer.(interface{ GetUsers() []tg.UserClass }); ok {
-		addUsers(a.GetUsers(), add)
-	}
-	if a, ok := answer.(interface{ GetChats() []tg.ChatClass }); ok {
-		addChats(a.GetChats(), add)
+	s.look(answer)
+	s.met()
+	if len(s.peers)+len(s.gone)+len(s.renamed) > 0 {
+		r.learn(learned{account, s.peers, s.renamed, s.gone})
 	}
 }
 
-func addUsers(us []tg.UserClass, add func(peers.Peer)) {
-	for _, u := range us {
-		if u, ok := u.(*tg.User); ok {
-			add(fromUser(u))
-		}
+// learned is what one answer tells of peers.
+type learned struct {
+	account accounts.ID
+	peers   []peers.Peer
+	renamed []peers.Peer
+	gone    []peers.Message
+}
+
+func (r *Resolver) learn(l learned) {
+	if r.inbox.put(l) > r.cfg.Backlog {
+		r.settle() // nobody else does
 	}
 }
 
-func fromUser(u *tg.User) peers.Peer {
-	return peers.Peer{
-		Key:        peers.Key{Kind: peers.User, ID: u.ID},
-		AccessHash: u.AccessHash,
-		Min:        u.Min,
-		Usernames:  usernames(u.Username, u.Usernames),
-		Phone:      u.Phone,
-		Title:      strings.TrimSpace(u.FirstName + " " + u.LastName),
-		Bot:        u.Bot,
-		Self:       u.Self,
+// settle makes memory know what was learned before the call.
+func (r *Resolver) settle() { r.inbox.take(r.absorb) }
+
+// absorb puts what was learned into memory, and passes on what is news for the store.
+func (r *Resolver) absorb(l learned) {
+	for _, p := range l.renamed {
+		if known, ok := r.memory.peer(l.account, p.Key); ok && !known.Min {
+			known.Usernames, known.Title, known.SeenAt = p.Usernames, p.Title, p.SeenAt
+			p = known
+		} else {
+			p.Min = true
+		}
+		l.peers = append(l.peers, p)
+	}
+	fresh := l.peers[:0]
+	for _, p := range l.peers {
+		if r.memory.remember(l.account, p) {
+			fresh = append(fresh, p)
+		}
+	}
+	if len(fresh)+len(l.gone) > 0 {
+		r.tell(news{l.account, fresh, l.gone})
 	}
 }
 
-func addChats(cs []tg.ChatClass, add func(peers.Peer)) {
-	for _, c := range cs {
-		switch c := c.(type) {
-		case *tg.Chat:
-			add(peers.Peer{Key: peers.Key{Kind: peers.Chat, ID: c.ID}, Title: c.Title})
-		case *tg.ChatForbidden:
-			add(peers.Peer{Key: peers.Key{Kind: peers.Chat, ID: c.ID}, Title: c.Title})
-		case *tg.Channel:
-			add(peers.Peer{
-				Key:        peers.Key{Kind: peers.Channel, ID: c.ID},
-				AccessHash: c.AccessHash,
-				Min:        c.Min,
-				Usernames:  usernames(c.Username, c.Usernames),
-				Title:      c.Title,
-			})
-		case *tg.ChannelForbidden:
-			add(peers.Peer{Key: peers.Key{Kind: peers.Channel, ID: c.ID}, AccessHash: c.AccessHash, Title: c.Title})
-		}
-	}
+// news is what the store has to hear of one answer.
+type news struct {
+	account accounts.ID
+	seen    []peers.Peer
+	gone    []peers.Message
 }
 
-// usernames lists the active names, the main one first, in lower case.
-func usernames(main string, more []tg.Username) (names []string) {
-	if main != "" {
-		names = append(names, strings.ToLower(main))
-	}
-	for _, u := range more {
-		if u.Active {
-			names = append(names, strings.ToLower(u.Username))
-		}
-	}
-	return names
-}
-
-// saw merges sightings into memory and passes on what is news.
-func (r *Resolver) saw(account accounts.ID, seen []peers.Peer) {
-	news := seen[:0:0]
-	for _, p := range seen {
-		if r.remember(account, p) {
-			news = append(news, p)
-		}
-	}
-	if len(news) == 0 {
-		return
-	}
+// tell passes news on without waiting for the store.
+func (r *Resolver) tell(n news) {
 	select {
-	case r.news <- sighting{account, news}:
-	default: // the store is slow; it will hear of them when they are seen again
-		r.forget(account, news)
+	case r.news <- n:
+	default: // the store is slow
+		r.unheard(n)
+	}
+}
+
+// unheard notes that the store has not heard of what is remembered: it is news again
+// when it is seen again.
+func (r *Resolver) unheard(n news) {
+	for _, p := range n.seen {
+		r.memory.unstored(n.account, p.Key)
 	}
 }
 
 // flushTimeout limits one write of the store.
-const flushTimeout = 5 * time.Second
+const flushTimeout = 30 * time.Second
 
-type sighting struct {
-	account accounts.ID
-	peers   []peers.Peer
-}
-
-// Run stores what was learned, in batches, until ctx is done; then it stores the
-// rest and returns nil.
+// Run puts what was learned into memory and, in batches, into the store, until ctx is
+// done; then it stores the rest and returns nil.
 func (r *Resolver) Run(ctx context.Context) error {
+	var settling sync.WaitGroup
+	settling.Go(func() { r.inbox.run(ctx, r.absorb) })
 	for {
 		select {
-		case s := <-r.news:
-			r.flush(ctx, s)
+		case n := <-r.news:
+			r.flush(ctx, n)
 			continue
 		case <-ctx.Done():
 		}
+		settling.Wait()
+		r.running.Wait() // what is being asked is learned too
+		r.settle()
 		for {
 			select {
-			case s := <-r.news:
-				r.flush(ctx, s)
+			case n := <-r.news:
+				r.flush(ctx, n)
 			default:
 				return nil
 			}
@@ -171,26 +142,44 @@ func (r *Resolver) Run(ctx context.Context) error {
 	}
 }
 
-// flush stores a sighting and all those that wait behind it, also when ctx ends
+// flush stores news and all that wait behind, in their order, also when ctx ends
 // meanwhile.
-func (r *Resolver) flush(ctx context.Context, first sighting) {
+func (r *Resolver) flush(ctx context.Context, first news) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	batch := map[accounts.ID][]peers.Peer{first.account: first.peers}
-	for n := len(first.peers); n < r.cfg.FlushSize; {
+	batch := []news{first}
+	for n := len(first.seen); n < r.cfg.FlushSize && len(batch) < r.cfg.FlushSize; {
 		select {
-		case s := <-r.news:
-			batch[s.account] = append(batch[s.account], s.peers...)
-			n += len(s.peers)
+		case next := <-r.news:
+			batch = append(batch, next)
+			n += len(next.seen)
 			continue
 		default:
 		}
 		break
 	}
-	for account, ps := range batch {
-		if err := r.store.SavePeers(ctx, account, ps); err != nil {
-			r.log.Warn("peers not stored; they are learned again when seen again", "account", account, "peers", len(ps), "error", err)
-			r.forget(account, ps)
+	var seen []peers.Sighting
+	gone := map[accounts.ID][]peers.Message{}
+	for _, n := range batch {
+		for _, p := range n.seen {
+			seen = append(seen, peers.Sighting{Account: n.account, Peer: p})
+		}
+		if len(n.gone) > 0 {
+			gone[n.account] = append(gone[n.account], n.gone...)
+		}
+	}
+	if len(seen) > 0 {
+		if err := r.store.SavePeers(ctx, seen); err != nil {
+			r.log.Warn("peers not stored; they are learned again when seen again", "peers", len(seen), "error", err)
+			for _, n := range batch {
+				r.unheard(n)
+			}
+		}
+	}
+	// After the sightings: a message that was deleted is not seen again.
+	for account, messages := range gone {
+		if err := r.forgetMessages(ctx, account, messages); err != nil {
+			r.log.Warn("deleted messages not forgotten; a request that needs one of them tells", "account", account, "error", err)
 		}
 	}
 }

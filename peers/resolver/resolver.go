@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gotd/td/tg"
-	"github.com/gotd/td/tgerr"
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -20,82 +19,41 @@ import (
 
 // Config tunes a Resolver. The zero value is usable.
 type Config struct {
-	Memory    int           // peers, and as many names, kept in memory; default 100,000
-	NameTTL   time.Duration // how long a username is believed; default 24h
-	AbsentTTL time.Duration // how long a name that nobody has is believed; default 10m
-	Backlog   int           // answers whose peers wait to be stored; default 10,000
-	FlushSize int           // peers per flush; default 1,000
+	Memory     int           // peers, and as many names, kept in memory; default 100,000
+	NameTTL    time.Duration // how long a username or phone is believed; default 24h
+	StaleTTL   time.Duration // how long after that it is still used, while it is asked about; default 24h
+	AbsentTTL  time.Duration // how long it is believed that there is no such peer; default 10m
+	NamesADay  int           // usernames and invites that an account asks about in a day; default 2,000, negative is no bound
+	Backlog    int           // answers that wait to be remembered, and as many to be stored; default 10,000
+	FlushSize  int           // peers per flush; default 1,000
+	AskTimeout time.Duration // for one question; default 1m
 }
 
 func (c Config) withDefaults() Config {
 	c.Memory = cmp.Or(c.Memory, 100_000)
 	c.NameTTL = cmp.Or(c.NameTTL, 24*time.Hour)
+	c.StaleTTL = cmp.Or(c.StaleTTL, 24*time.Hour)
 	c.AbsentTTL = cmp.Or(c.AbsentTTL, 10*time.Minute)
+	c.NamesADay = cmp.Or(c.NamesADay, 2_000)
 	c.Backlog = cmp.Or(c.Backlog, 10_000)
 	c.FlushSize = cmp.Or(c.FlushSize, 1_000)
+	c.AskTimeout = cmp.Or(c.AskTimeout, time.Minute)
 	return c
-}
-
-// Sources of a Found.
-const (
-	FromReference = "reference"
-	FromMemory    = "memory"
-	FromStore     = "store"
-	FromTelegram  = "telegram"
-)
-
-// Found is a resolved peer.
-type Found struct {
-	peers.Peer
-	Source string
-}
-
-// Input is the peer as a request names it.
-func (f Found) Input() tg.InputPeerClass {
-	switch {
-	case f.Self:
-		return &tg.InputPeerSelf{}
-	case f.Kind == peers.User:
-		return &tg.InputPeerUser{UserID: f.ID, AccessHash: f.AccessHash}
-	case f.Kind == peers.Channel:
-		return &tg.InputPeerChannel{ChannelID: f.ID, AccessHash: f.AccessHash}
-	default:
-		return &tg.InputPeerChat{ChatID: f.ID}
-	}
-}
-
-// Ref is the peer in text form, bound to the account.
-func (f Found) Ref(account accounts.ID) peers.Ref {
-	return f.Key.Ref().WithAccessHash(f.AccessHash).WithAccount(account)
-}
-
-type peerKey struct {
-	account accounts.ID
-	key     peers.Key
-}
-
-type nameKey struct {
-	account accounts.ID
-	name    string
-}
-
-// owner is who has a username; the zero Key is nobody.
-type owner struct {
-	key   peers.Key
-	until time.Time
 }
 
 // Resolver resolves for any number of accounts.
 type Resolver struct {
-	store peers.Store // immutable, as are cfg, log and now
-	cfg   Config
-	log   *slog.Logger
-	now   func() time.Time
+	store   peers.Store // immutable, as are those down to budgets
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	memory  *memory
+	inbox   *inbox // before memory
+	budgets *budgets
 
-	known *otter.Cache[peerKey, memory]
-	names *otter.Cache[nameKey, owner]
-	asked singleflight.Group // by account and name
-	news  chan sighting      // holds Config.Backlog answers, so that calls do not wait for the store
+	flights singleflight.Group // questions to Telegram
+	running sync.WaitGroup     // questions that no job waits for
+	news    chan news          // holds Config.Backlog answers, so that calls do not wait for the store
 }
 
 // New returns a resolver over the store. What it learns is stored by Run.
@@ -103,85 +61,37 @@ func New(store peers.Store, cfg Config, log *slog.Logger) *Resolver {
 	cfg = cfg.withDefaults()
 	return &Resolver{
 		store: store, cfg: cfg, log: log, now: time.Now,
-		known: otter.Must(&otter.Options[peerKey, memory]{MaximumSize: cfg.Memory}),
-		names: otter.Must(&otter.Options[nameKey, owner]{MaximumSize: cfg.Memory}),
-		news:  make(chan sighting, cfg.Backlog),
+		memory: newMemory(cfg), inbox: newInbox(), budgets: newBudgets(cfg.NamesADay),
+		news: make(chan news, cfg.Backlog),
 	}
 }
 
-// memory is a peer as last seen, and as of when the store knows it.
-type memory struct {
-	peers.Peer
-	stored time.Time
+// Ask says how far a resolve may go. The zero value asks Telegram for what is not
+// known.
+type Ask struct {
+	Fresh   bool // ask Telegram for the whole entity, known or not
+	Dialogs bool // look through the account's dialogs for an id that nothing else finds
 }
 
-// refreshSeen is how much newer a sighting has to be to be stored although it
-// says nothing new: the store's time tells how long a username may be believed.
-const refreshSeen = time.Hour
-
-// remember merges one sighting into memory and tells whether it is news for the
-// store.
-func (r *Resolver) remember(account accounts.ID, p peers.Peer) (news bool) {
-	r.known.Compute(peerKey{account, p.Key}, func(old memory, _ bool) (memory, otter.ComputeOp) {
-		var m memory
-		m.Peer, news = peers.Merge(old.Peer, p)
-		news = news || p.SeenAt.Sub(old.stored) >= refreshSeen
-		if m.stored = old.stored; news {
-			m.stored = p.SeenAt
-		}
-		return m, otter.WriteOp
-	})
-	if !p.Min {
-		until := p.SeenAt.Add(r.cfg.NameTTL)
-		for _, name := range p.Usernames {
-			r.names.Set(nameKey{account, name}, owner{p.Key, until})
-		}
-	}
-	return news
-}
-
-func (r *Resolver) forget(account accounts.ID, ps []peers.Peer) {
-	for _, p := range ps {
-		r.known.Invalidate(peerKey{account, p.Key})
-	}
-}
-
-// Error says why a reference does not resolve for an account.
-type Error struct {
-	Code    string // peer_unknown, username_not_occupied, …
-	Message string // one sentence that says what would do
-	Err     error  // Telegram's, if it was asked
-}
-
-func (e *Error) Error() string { return e.Message }
-func (e *Error) Unwrap() error { return e.Err }
-
-// Codes of an Error.
-const (
-	CodeUnknown      = "peer_unknown"
-	CodeNotOccupied  = "username_not_occupied"
-	CodeBadUsername  = "username_invalid"
-	CodeNotSupported = "peer_form_not_supported"
-)
-
-// Resolve finds the peer that ref means for the account. It asks memory, then
-// the store, then Telegram; with fresh it asks Telegram for the whole entity.
-// The invoker is the account's own, wrapped by Harvesting.
-func (r *Resolver) Resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, fresh bool) (Found, error) {
+// Resolve finds the peer that ref means for the account: in memory, then in the
+// store, then by a message that it was seen in, then by asking Telegram. The invoker
+// is the account's own, wrapped by Harvesting. Errors are *Error, *BudgetError,
+// *peers.OtherAccountError, or those of the invoker.
+func (r *Resolver) Resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, ask Ask) (Found, error) {
 	ref = ref.Peer()
 	if err := ref.UsableBy(a.ID); err != nil {
 		return Found{}, err
 	}
-	switch ref.Form() {
-	case peers.FormSelf:
-		return r.self(ctx, a, inv, fresh)
-	case peers.FormUsername:
-		return r.byUsername(ctx, a, inv, ref.Username(), fresh)
-	case peers.FormUser, peers.FormChat, peers.FormChannel:
-		return r.byID(ctx, a, inv, ref, fresh)
+	if !ask.Fresh {
+		f, stale, err := r.known(ctx, a, ref)
+		if stale {
+			r.revalidate(ctx, a, inv, ref)
+		}
+		if !errors.Is(err, peers.ErrUnknown) {
+			return f, err
+		}
 	}
-	return Found{}, &Error{Code: CodeNotSupported, Message: fmt.Sprintf(
-		"peer %q is a %s, which this version does not resolve; give a username, an id or a reference", ref, ref.Form())}
+	return r.ask(ctx, a, inv, ref, ask)
 }
 
 // Known is Resolve without asking Telegram. The error matches peers.ErrUnknown if
@@ -191,31 +101,26 @@ func (r *Resolver) Known(ctx context.Context, a accounts.Account, ref peers.Ref)
 	if err := ref.UsableBy(a.ID); err != nil {
 		return Found{}, err
 	}
-	switch ref.Form() {
-	case peers.FormSelf:
-		return r.knownSelf(ctx, a)
-	case peers.FormUsername:
-		return r.knownUsername(ctx, a.ID, ref.Username())
+	f, stale, err := r.known(ctx, a, ref)
+	if err == nil && stale {
+		return Found{}, fmt.Errorf("%s was seen too long ago: %w", ref, peers.ErrUnknown)
 	}
-	return r.Resolve(ctx, a, nil, ref, false) // an id is asked about only for its entity
+	return f, err
 }
 
-func (r *Resolver) self(ctx context.Context, a accounts.Account, inv tg.Invoker, fresh bool) (Found, error) {
-	if !fresh {
-		if f, err := r.knownSelf(ctx, a); !errors.Is(err, peers.ErrUnknown) {
-			return f, err
-		}
+// known also tells whether what it found has to be asked about again.
+func (r *Resolver) known(ctx context.Context, a accounts.Account, ref peers.Ref) (f Found, stale bool, err error) {
+	switch ref.Form() {
+	case peers.FormSelf:
+		f, err = r.knownSelf(ctx, a)
+	case peers.FormUsername, peers.FormPhone:
+		return r.knownName(ctx, a, ref)
+	case peers.FormInvite:
+		f, stale, err = r.remembered(ctx, a, ref)
+	default:
+		f, err = r.knownID(ctx, a, ref)
 	}
-	us, err := tg.NewClient(inv).UsersGetUsers(ctx, []tg.InputUserClass{&tg.InputUserSelf{}})
-	if err != nil {
-		return Found{}, fmt.Errorf("resolve the account itself: %w", err)
-	}
-	for _, u := range us {
-		if u, ok := u.(*tg.User); ok && u.Self {
-			return Found{Peer: fromUser(u), Source: FromTelegram}, nil
-		}
-	}
-	return Found{}, errors.New("resolve the account itself: Telegram's answer does not hold it")
+	return f, stale, err
 }
 
 func (r *Resolver) knownSelf(ctx context.Context, a accounts.Account) (Found, error) {
@@ -223,186 +128,129 @@ func (r *Resolver) knownSelf(ctx context.Context, a accounts.Account) (Found, er
 		return Found{}, fmt.Errorf("look up the account itself: %w", peers.ErrUnknown)
 	}
 	f, err := r.lookup(ctx, a.ID, peers.Key{Kind: peers.User, ID: a.UserID})
-	if err != nil {
-		return Found{}, err
-	}
 	f.Self = true
-	return f, nil
+	return f, err
 }
 
-// lookup asks memory and the store for a peer by id.
+// lookup asks memory and the store for a peer by id. It may be one that no request
+// can name.
 func (r *Resolver) lookup(ctx context.Context, account accounts.ID, key peers.Key) (Found, error) {
-	if m, ok := r.known.GetIfPresent(peerKey{account, key}); ok {
-		return Found{Peer: m.Peer, Source: FromMemory}, nil
+	r.settle()
+	if p, ok := r.memory.peer(account, key); ok {
+		return Found{Peer: p, Source: FromMemory}, nil
 	}
 	p, err := r.store.Peer(ctx, account, key)
-	if err != nil {
-		return Found{}, fmt.Errorf("look up %s: %w", key, err)
-	}
-	r.remember(account, p)
-	return Found{Peer: p, Source: FromStore}, nil
-}
-
-func (r *Resolver) byUsername(ctx context.Context, a accounts.Account, inv tg.Invoker, name string, fresh bool) (Found, error) {
-	if !fresh {
-		f, err := r.knownUsername(ctx, a.ID, name)
-		if !errors.Is(err, peers.ErrUnknown) {
-			return f, err
-		}
-	}
-	// Those who wait share the answer but not the first caller's end: a job that
-	// is cancelled must not fail the others.
-	answer := r.asked.DoChan(string(a.ID)+"\x00"+name, func() (any, error) {
-		actx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
-		defer cancel()
-		if !fresh { // another caller's answer may have come since this one looked
-			if f, err := r.knownUsername(actx, a.ID, name); !errors.Is(err, peers.ErrUnknown) {
-				return f, err
-			}
-		}
-		return r.askUsername(actx, a, inv, name)
-	})
-	select {
-	case res := <-answer:
-		if res.Err != nil {
-			return Found{}, res.Err
-		}
-		return res.Val.(Found), nil
-	case <-ctx.Done():
-		return Found{}, fmt.Errorf("resolve @%s: %w", name, ctx.Err())
-	}
-}
-
-// askTimeout limits one question to Telegram.
-const askTimeout = time.Minute
-
-func (r *Resolver) knownUsername(ctx context.Context, account accounts.ID, name string) (Found, error) {
-	if o, ok := r.names.GetIfPresent(nameKey{account, name}); ok && r.now().Before(o.until) {
-		if o.key == (peers.Key{}) {
-			return Found{}, notOccupied(account, name, nil)
-		}
-		if f, err := r.lookup(ctx, account, o.key); err == nil && slices.Contains(f.Usernames, name) {
-			return f, nil
-		}
-	}
-	p, err := r.store.PeerByUsername(ctx, account, name)
 	switch {
-	case err != nil:
-		return Found{}, fmt.Errorf("look up @%s: %w", name, err)
-	case r.now().Sub(p.SeenAt) > r.cfg.NameTTL:
-		return Found{}, fmt.Errorf("@%s was seen too long ago: %w", name, peers.ErrUnknown)
+	case err == nil:
+		return Found{Peer: r.memory.recall(account, p), Source: FromStore}, nil
+	case errors.Is(err, peers.ErrUnknown):
+		if p, ok := r.memory.strange(account, key); ok {
+			return Found{Peer: p, Source: FromMemory}, nil
+		}
 	}
-	r.remember(account, p)
-	return Found{Peer: p, Source: FromStore}, nil
+	return Found{}, fmt.Errorf("look up %s: %w", key, err)
 }
 
-func (r *Resolver) askUsername(ctx context.Context, a accounts.Account, inv tg.Invoker, name string) (Found, error) {
-	res, err := tg.NewClient(inv).ContactsResolveUsername(ctx, &tg.ContactsResolveUsernameRequest{Username: name})
+// knownID finds what a request can name, by the access hash that the account has, by
+// that which came with the reference, or by a message.
+func (r *Resolver) knownID(ctx context.Context, a accounts.Account, ref peers.Ref) (Found, error) {
+	f, err := r.peer(ctx, a, ref)
 	switch {
-	case tgerr.Is(err, "USERNAME_NOT_OCCUPIED"):
-		r.names.Set(nameKey{a.ID, name}, owner{until: r.now().Add(r.cfg.AbsentTTL)})
-		return Found{}, notOccupied(a.ID, name, err)
-	case tgerr.Is(err, "USERNAME_INVALID"):
-		return Found{}, &Error{Code: CodeBadUsername, Err: err, Message: fmt.Sprintf("@%s is no username that Telegram accepts; check its spelling", name)}
-	case err != nil:
-		return Found{}, fmt.Errorf("resolve @%s: %w", name, err)
+	case f.Self || err == nil && f.usable():
+		return f, nil
+	case err == nil || errors.Is(err, peers.ErrUnknown):
+		if o, ok := r.memory.names.GetIfPresent(nameKey{a.ID, f.Key.String()}); ok && o.none != nil && r.now().Before(o.until) {
+			return Found{}, o.none
+		}
+		return Found{}, unknown(a.ID, f.Key)
 	}
-	key, ok := keyOf(res.Peer)
-	if !ok {
-		return Found{}, fmt.Errorf("resolve @%s: Telegram answered with a peer of unknown kind", name)
-	}
-	p, ok := find(res, key)
-	if !ok {
-		return Found{}, fmt.Errorf("resolve @%s: Telegram's answer does not hold %s", name, key)
-	}
-	// Not every name is repeated in the entity: collectible ones may be missing.
-	if !slices.Contains(p.Usernames, name) {
-		p.Usernames = append(p.Usernames, name)
-	}
-	p.SeenAt = r.now()
-	r.saw(a.ID, []peers.Peer{p})
-	return Found{Peer: p, Source: FromTelegram}, nil
+	return Found{}, err
 }
 
-func notOccupied(account accounts.ID, name string, err error) *Error {
-	return &Error{Code: CodeNotOccupied, Err: err, Message: fmt.Sprintf("nobody has the username @%s, as Telegram told account %s; check its spelling", name, account)}
-}
-
-func (r *Resolver) byID(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, fresh bool) (Found, error) {
+// peer is what is known of the peer of a reference by id, and of what has become of
+// it. A peer that is not known has its Key all the same.
+func (r *Resolver) peer(ctx context.Context, a accounts.Account, ref peers.Ref) (Found, error) {
 	key, _ := ref.Key()
 	f, err := r.lookup(ctx, a.ID, key)
-	hash, given := ref.AccessHash()
-	switch {
-	case given: // obtained by this account, so it is as good as what is stored
-		f.Key, f.AccessHash, f.Source = key, hash, FromReference
-	case err == nil && (f.AccessHash != 0 && !f.Min || key.Kind == peers.Chat || f.Self):
-	case errors.Is(err, peers.ErrUnknown) || err == nil:
-		// A bot may name peers that it has met with hash 0, and a basic group has
-		// no hash. Source: core.telegram.org/api/peers.
-		if a.Kind != accounts.Bot && key.Kind != peers.Chat {
-			return Found{}, unknown(a.ID, key)
-		}
-		f = Found{Peer: peers.Peer{Key: key}, Source: FromReference}
-	default:
+	if err == nil && f.MigratedTo != 0 {
+		// A request that names the chat that was would be refused.
+		f, err = r.lookup(ctx, a.ID, peers.Key{Kind: peers.Channel, ID: f.MigratedTo})
+	}
+	if err != nil && !errors.Is(err, peers.ErrUnknown) {
 		return Found{}, err
 	}
-	if fresh {
-		return r.refresh(ctx, inv, f)
+	f.Key = cmp.Or(f.Key, key)
+	if key.Kind == peers.User && key.ID == a.UserID {
+		f.Self = true
 	}
-	return f, nil
+	if hash, given := ref.AccessHash(); given && !f.HasHash() && f.Key == key {
+		f.AccessHash, f.MinHash, f.Source = hash, false, FromReference
+		return f, nil
+	}
+	if err == nil && !f.usable() && a.Kind != accounts.Bot {
+		r.byMessage(ctx, a, &f)
+	}
+	return f, err
 }
 
-func unknown(account accounts.ID, key peers.Key) *Error {
-	return &Error{Code: CodeUnknown, Err: peers.ErrUnknown, Message: fmt.Sprintf(
-		"account %s has never met %s %d; it can be met through a username, a phone in its contacts, a dialog, a common chat, or a reference that this account obtained",
-		account, key.Kind, key.ID)}
+// byMessage finds a message in a conversation that the account can name.
+// Source: core.telegram.org/api/min; bots may not use it.
+func (r *Resolver) byMessage(ctx context.Context, a accounts.Account, f *Found) {
+	for _, m := range slices.Backward(f.Messages) {
+		where, err := r.lookup(ctx, a.ID, m.In)
+		if err == nil && where.usable() {
+			f.via, f.in = where.Input(), m
+			return
+		}
+	}
 }
 
-// refresh asks Telegram for the whole entity.
-func (r *Resolver) refresh(ctx context.Context, inv tg.Invoker, f Found) (Found, error) {
-	api := tg.NewClient(inv)
-	var (
-		answer any
-		err    error
-	)
-	switch f.Kind {
-	case peers.User:
-		var us []tg.UserClass
-		us, err = api.UsersGetUsers(ctx, []tg.InputUserClass{&tg.InputUser{UserID: f.ID, AccessHash: f.AccessHash}})
-		answer = &tg.UserClassVector{Elems: us}
-	case peers.Channel:
-		answer, err = api.ChannelsGetChannels(ctx, []tg.InputChannelClass{&tg.InputChannel{ChannelID: f.ID, AccessHash: f.AccessHash}})
-	default:
-		answer, err = api.MessagesGetChats(ctx, []int64{f.ID})
+// remembered is what memory has for a name.
+func (r *Resolver) remembered(ctx context.Context, a accounts.Account, ref peers.Ref) (f Found, stale bool, err error) {
+	r.settle()
+	o, ok := r.memory.names.GetIfPresent(nameKey{a.ID, ref.String()})
+	age := r.now().Sub(o.until)
+	switch {
+	case ok && o.none != nil && age < 0:
+		return Found{}, false, o.none
+	case ok && o.none == nil && age < r.cfg.StaleTTL:
+		if f, err = r.knownID(ctx, a, o.key.Ref()); err == nil && f.named(ref) {
+			return f, age >= 0, nil
+		}
+	}
+	return Found{}, false, fmt.Errorf("look up %s: %w", ref, peers.ErrUnknown)
+}
+
+// named tells whether f still has the name that it was looked up by.
+func (f Found) named(ref peers.Ref) bool {
+	switch ref.Form() {
+	case peers.FormUsername:
+		return slices.Contains(f.Usernames, ref.Username())
+	case peers.FormPhone:
+		return f.Phone == ref.Phone()
+	}
+	return true
+}
+
+// knownName is remembered, and what the store has.
+func (r *Resolver) knownName(ctx context.Context, a accounts.Account, ref peers.Ref) (f Found, stale bool, err error) {
+	f, stale, err = r.remembered(ctx, a, ref)
+	if !errors.Is(err, peers.ErrUnknown) {
+		return f, stale, err
+	}
+	var p peers.Peer
+	if ref.Form() == peers.FormPhone {
+		p, err = r.store.PeerByPhone(ctx, a.ID, ref.Phone())
+	} else {
+		p, err = r.store.PeerByUsername(ctx, a.ID, ref.Username())
 	}
 	if err != nil {
-		return Found{}, fmt.Errorf("ask Telegram for %s: %w", f.Key, err)
+		return Found{}, false, fmt.Errorf("look up %s: %w", ref, err)
 	}
-	p, ok := find(answer, f.Key)
-	if !ok {
-		return Found{}, &Error{Code: CodeUnknown, Message: fmt.Sprintf("Telegram does not show %s %d to this account; its access hash may be another account's", f.Kind, f.ID)}
+	age := r.now().Sub(p.SeenAt) - r.cfg.NameTTL
+	f = Found{Peer: r.memory.recall(a.ID, p), Source: FromStore}
+	if age >= r.cfg.StaleTTL || !f.named(ref) || !f.usable() {
+		return Found{}, false, fmt.Errorf("%s was seen too long ago: %w", ref, peers.ErrUnknown)
 	}
-	return Found{Peer: p, Source: FromTelegram}, nil
-}
-
-func keyOf(p tg.PeerClass) (peers.Key, bool) {
-	switch p := p.(type) {
-	case *tg.PeerUser:
-		return peers.Key{Kind: peers.User, ID: p.UserID}, true
-	case *tg.PeerChat:
-		return peers.Key{Kind: peers.Chat, ID: p.ChatID}, true
-	case *tg.PeerChannel:
-		return peers.Key{Kind: peers.Channel, ID: p.ChannelID}, true
-	}
-	return peers.Key{}, false
-}
-
-// find takes one peer out of an answer.
-func find(answer any, key peers.Key) (found peers.Peer, ok bool) {
-	collect(answer, func(p peers.Peer) {
-		if p.Key == key {
-			found, ok = p, true
-		}
-	})
-	return found, ok
+	return f, age >= 0, nil
 }

@@ -1,0 +1,83 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gotd/td/tg"
+	"github.com/gotd/td/tgerr"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/peers"
+)
+
+// refusals are what Telegram says of a peer that a request cannot name so.
+var refusals = map[string]bool{
+	"PEER_ID_INVALID": true, "USER_ID_INVALID": true, "CHANNEL_INVALID": true, "CHAT_ID_INVALID": true,
+	"USER_INVALID": true, "ACCESS_HASH_INVALID": true,
+}
+
+// Again finds another way to a peer, once Telegram has refused a request that named it
+// as refused. The error is why if that is about something else, or if there is no
+// other way.
+func (r *Resolver) Again(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, refused Found, why error) (Found, error) {
+	te, answered := tgerr.As(why)
+	if !answered || refused.Self {
+		return Found{}, why
+	}
+	r.settle()
+	var err error
+	switch {
+	case refused.via != nil && (refusals[te.Type] || te.Type == "MSG_ID_INVALID" || te.Type == "CHANNEL_PRIVATE"):
+		gone := []peers.Message{refused.in}
+		r.memory.forgetMessages(a.ID, refused.Key, gone) // the store may not have heard of it
+		err = r.forgetMessages(ctx, a.ID, gone)
+	case refused.via == nil && refusals[te.Type]:
+		err = r.forgetHash(ctx, a.ID, refused)
+	default:
+		return Found{}, why
+	}
+	if err != nil {
+		return Found{}, errors.Join(why, err)
+	}
+	ref = ref.Peer().WithAccessHash(0) // one that came with it was refused, or is not needed
+	f, err := r.knownID(ctx, a, refused.Key.Ref())
+	if err != nil || f.same(refused) {
+		f, err = r.ask(ctx, a, inv, ref, Ask{Fresh: true})
+	}
+	var none *Error
+	switch {
+	case errors.As(err, &none):
+		return Found{}, why
+	case err != nil:
+		return Found{}, err
+	case f.same(refused):
+		return Found{}, why
+	}
+	return f, nil
+}
+
+// forgetHash drops an access hash that Telegram refused.
+func (r *Resolver) forgetHash(ctx context.Context, account accounts.ID, f Found) error {
+	if f.AccessHash == 0 {
+		return nil
+	}
+	r.memory.change(account, f.Key, func(p *peers.Peer) {
+		if p.AccessHash == f.AccessHash {
+			p.AccessHash, p.MinHash = 0, false
+		}
+	})
+	return r.store.ForgetHash(ctx, account, f.Key, f.AccessHash)
+}
+
+// forgetMessages drops messages that peers cannot be named by any more.
+func (r *Resolver) forgetMessages(ctx context.Context, account accounts.ID, gone []peers.Message) error {
+	keys, err := r.store.ForgetMessages(ctx, account, gone)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		r.memory.forgetMessages(account, k, gone)
+	}
+	return nil
+}
