@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,7 +19,6 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
-	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
 
@@ -31,8 +28,11 @@ const (
 	benchStock = "telegram.Client" // of gotd, as it comes
 )
 
-// Ways to make a batch.
+// Ways to make a batch, and tasks about peers.
 const (
+	benchResolve = "resolve"
+	benchHarvest = "harvest"
+
 	benchOneByOne  = "one-by-one"
 	benchOrdered   = "ordered"
 	benchUnordered = "unordered"
@@ -50,6 +50,13 @@ type benchTask struct {
 	Control simControl
 	Key     string // file
 	Session json.RawMessage
+
+	// Of tasks about peers.
+
+	Sessions []json.RawMessage `json:",omitempty"`
+	Database string            `json:",omitempty"` // URL; "" is a file for this task alone
+	Channel  string            `json:",omitempty"` // username of the group whose members are met
+	Harvest  bool              `json:",omitempty"`
 }
 
 // benchFigures is what it measured. CPU and memory are this process's.
@@ -80,6 +87,13 @@ func benchClientCommand(env *cli.Env) *cobra.Command {
 				f, err = t.measure(ctx, c)
 				return err
 			}
+			if t.Mode == benchResolve || t.Mode == benchHarvest {
+				found, err := t.peers(cmd.Context(), env)
+				if err != nil {
+					return err
+				}
+				return env.Out.Object(found)
+			}
 			var err error
 			switch t.Client {
 			case benchOurs:
@@ -97,80 +111,17 @@ func benchClientCommand(env *cli.Env) *cobra.Command {
 	}
 }
 
-// ours connects as a worker does: an account in a database, its lease, the pool.
-func (t *benchTask) ours(ctx context.Context, env *cli.Env, use func(context.Context, tg.Invoker) error) (err error) {
-	dir, err := os.MkdirTemp("", "switchboard-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	store, err := db.Open(ctx, "sqlite:"+filepath.Join(dir, "bench.db"), db.Config{Log: env.Log})
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	if err := store.Migrate(ctx); err != nil {
-		return err
-	}
-	keyset, err := accounts.NewKeyset()
-	if err != nil {
-		return err
-	}
-	keys, err := accounts.ParseKeyset(keyset)
-	if err != nil {
-		return err
-	}
-	s, err := accounts.ParseSession(t.Session)
-	if err != nil {
-		return err
-	}
-	registry := accounts.NewRegistry(store.Accounts(), keys)
-	if _, err := registry.Add(ctx, accounts.Account{ID: "bench"}, s); err != nil {
-		return err
-	}
-	public, err := readPublicKeys(t.Key)
-	if err != nil {
-		return err
-	}
-
-	gained := make(gains, 1) // of the one account; the lease is claimed once
-	leases := accounts.NewLeases(store.Leases(), "bench", gained, accounts.LeasesConfig{}, env.Log)
-	lctx, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- leases.Run(lctx) }() // waited for below
-	defer func() { stop(); err = errors.Join(err, <-ended) }()
-	var lease accounts.Lease
-	select {
-	case lease = <-gained:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	p := pool.New(registry, store.Floods(), pool.Config{APIID: 1, DCs: map[int]string{s.DC: t.Listen}, PublicKeys: public}, env.Log)
-	defer p.Close()
-	conn, err := p.Acquire(ctx, lease)
-	if err != nil {
-		return err
-	}
-	return use(ctx, conn)
-}
-
-// gains passes on the lease of the only account.
-type gains chan accounts.Lease
-
-var _ accounts.Holder = gains(nil)
-
-// Gain implements accounts.Holder.
-func (g gains) Gain(ls []accounts.Lease) {
-	for _, l := range ls {
-		select {
-		case g <- l:
-		default: // gained anew, after a loss that ends the measurement anyway
+// ours connects as a worker does.
+func (t *benchTask) ours(ctx context.Context, env *cli.Env, use func(context.Context, tg.Invoker) error) error {
+	t.Sessions = []json.RawMessage{t.Session}
+	return t.install(ctx, env, func(ctx context.Context, w *benchWorker) error {
+		conn, err := w.pool.Acquire(ctx, w.leases[0])
+		if err != nil {
+			return err
 		}
-	}
+		return use(ctx, conn)
+	})
 }
-
-// Drop implements accounts.Holder.
-func (gains) Drop(context.Context, accounts.ID) {}
 
 // stock connects a telegram.Client that is told no more than it has to know.
 func (t *benchTask) stock(ctx context.Context, use func(context.Context, tg.Invoker) error) error {

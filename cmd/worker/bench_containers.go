@@ -91,7 +91,7 @@ It takes about two minutes and needs nothing installed.`,
 				return cli.Usage("--runs has to be 1 or more, and --calls cannot be negative")
 			}
 			ctx := cmd.Context()
-			if b.sim, err = startBenchSim(ctx); err != nil {
+			if b.sim, err = startBenchSim(ctx, 0); err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, b.sim.stop()) }()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
@@ -32,8 +33,8 @@ type benchSim struct {
 	control     simControl
 }
 
-// startBenchSim starts `worker sim` and waits until it listens.
-func startBenchSim(ctx context.Context) (_ *benchSim, err error) {
+// startBenchSim starts `worker sim` with so many users and waits until it listens.
+func startBenchSim(ctx context.Context, users int) (_ *benchSim, err error) {
 	s := &benchSim{}
 	if s.program, err = os.Executable(); err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func startBenchSim(ctx context.Context) (_ *benchSim, err error) {
 	pctx, cancel := context.WithCancel(ctx)
 	s.cancel = cancel
 	s.key = filepath.Join(s.dir, "sim.pem.pub")
-	s.process = exec.CommandContext(pctx, s.program, "sim", "--json", "--log-level", "warn", "--rtt", "0", "--accounts", "0",
+	s.process = exec.CommandContext(pctx, s.program, "sim", "--json", "--log-level", "warn", "--rtt", "0", "--accounts", strconv.Itoa(users),
 		"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--key", filepath.Join(s.dir, "sim.pem"))
 	s.process.Stderr = os.Stderr
 	out, err := s.process.StdoutPipe()
@@ -83,37 +84,50 @@ func (s *benchSim) stop() error {
 	return os.RemoveAll(s.dir)
 }
 
+// session makes an account and returns its session.
+func (s *benchSim) session(ctx context.Context) (json.RawMessage, error) {
+	var made struct{ Session json.RawMessage }
+	err := s.control.do(ctx, http.MethodPost, "/accounts", map[string]string{"first_name": "Bench"}, &made)
+	return made.Session, err
+}
+
 // measure has one client, in a process and with an account of its own, do a task.
 func (s *benchSim) measure(ctx context.Context, rtt time.Duration, t benchTask) (f benchFigures, err error) {
-	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
-	defer cancel()
-	var made struct{ Session json.RawMessage }
 	err = errors.Join(
 		s.control.do(ctx, http.MethodPost, "/rtt", map[string]string{"rtt": rtt.String()}, nil),
 		s.control.do(ctx, http.MethodPost, "/reset", nil, nil),
-		s.control.do(ctx, http.MethodPost, "/accounts", map[string]string{"first_name": "Bench"}, &made),
 	)
 	if err != nil {
 		return f, err
 	}
-	t.Listen, t.Control, t.Key, t.Session = s.listen, s.control, s.key, made.Session
+	if t.Session, err = s.session(ctx); err != nil {
+		return f, err
+	}
+	return f, s.run(ctx, t, &f)
+}
+
+// run has a process of its own do a task, and reads what it says.
+func (s *benchSim) run(ctx context.Context, t benchTask, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	defer cancel()
+	t.Listen, t.Control, t.Key = s.listen, s.control, s.key
 	in, err := json.Marshal(t)
 	if err != nil {
-		return f, err
+		return err
 	}
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.program, "bench", "client", "--json", "--log-level", "warn")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &said
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return f, fmt.Errorf("measuring %s was cut short: %w", t.Client, ctx.Err())
+			return fmt.Errorf("measuring %s was cut short: %w", t.Client, ctx.Err())
 		}
-		return f, fmt.Errorf("the process that measures %s failed: %w: %s", t.Client, err, bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("the process that measures %s failed: %w: %s", t.Client, err, bytes.TrimSpace(said.Bytes()))
 	}
-	if err := json.Unmarshal(out.Bytes(), &f); err != nil {
-		return f, fmt.Errorf("the process that measures %s said %q: %w", t.Client, out.Bytes(), err)
+	if err := json.Unmarshal(out.Bytes(), into); err != nil {
+		return fmt.Errorf("the process that measures %s said %q: %w", t.Client, out.Bytes(), err)
 	}
-	return f, nil
+	return nil
 }
 
 // simControl is the URL of a simulator's control.
