@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -265,6 +266,34 @@ func TestBatchWithRefusedHashes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sends of a lane whose access hash is not good any more leave in their order, each
+// once.
+func TestLaneWithRefusedHash(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	res := resolver.New(f.DB.Peers(), resolver.Config{}, f.Log)
+	bob := &tg.User{ID: f.User("bob").ID, AccessHash: 1, FirstName: "bob", Username: "bob"}
+	res.Learn("alice", &tg.UserClassVector{Elems: []tg.UserClass{bob}})
+	var ids, want []string
+	for i := range 20 {
+		want = append(want, fmt.Sprint("message ", i))
+		ids = append(ids, f.enqueue(t, "alice", jobs.Send{To: "@bob", Text: want[i]}))
+	}
+	f.work(t, handlers.Config{}, func(d *handlers.Deps) { d.Resolver = res })
+	for _, id := range ids {
+		if res := f.outcome(t, id); res.State != jobs.Succeeded {
+			t.Fatalf("%+v", res)
+		}
+	}
+	if diff := cmp.Diff(want, f.effects("alice")); diff != "" {
+		t.Errorf("effects (-want +got):\n%s", diff)
+	}
+	if n := len(f.Calls("alice", "contacts.resolveUsername")); n != 1 {
+		t.Errorf("asked for the name %d times, want once", n)
+	}
+	f.Clean(t)
 }
 
 // Phones are asked about once in three seconds; the jobs wait.

@@ -43,7 +43,7 @@ func (r *Resolver) Again(ctx context.Context, a accounts.Account, inv tg.Invoker
 	ref = ref.Peer().WithAccessHash(0) // one that came with it was refused, or is not needed
 	f, err := r.knownID(ctx, a, refused.Key.Ref())
 	if err != nil || f.same(refused) {
-		f, err = r.ask(ctx, a, inv, ref, Ask{Fresh: true})
+		f, err = r.ask(ctx, a, inv, ref, Ask{Fresh: refused.Kind == peers.Chat}) // a chat has nothing that could be dropped
 	}
 	var none *Error
 	switch {

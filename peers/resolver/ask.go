@@ -305,7 +305,7 @@ func (q question) find(answer any, key peers.Key) (Found, error) {
 		}
 	}
 	if p.Key != key {
-		return Found{}, fmt.Errorf("Telegram's answer does not hold %s", key)
+		return Found{}, fmt.Errorf("the answer does not hold %s", key)
 	}
 	q.settle()
 	if known, ok := q.memory.peer(q.account.ID, key); ok && !p.HasHash() {
