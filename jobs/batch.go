@@ -173,7 +173,7 @@ func below(path string, err error) error {
 	if field.Path != "" {
 		path += "." + field.Path
 	}
-	return &FieldError{Path: path, Message: field.Message}
+	return &FieldError{Path: path, Message: field.Message, Code: field.Code}
 }
 
 // Skipped is the state of a batch's call that was not run, because another one

@@ -114,6 +114,9 @@ func (e *Envelope) Kind() Kind {
 type FieldError struct {
 	Path    string `json:"path"` // as in the JSON: "send.text"; empty for the whole
 	Message string `json:"message"`
+	// Code says what is wrong with a peer: that of a peers.ParseError, or
+	// peers.CodeOtherAccount.
+	Code string `json:"code,omitempty"`
 }
 
 func (e *FieldError) Error() string {
@@ -199,13 +202,28 @@ func (s *Send) validate(account accounts.ID) error {
 
 func validatePeer(path, text string, account accounts.ID) error {
 	ref, err := peers.Parse(text)
-	if err != nil {
-		return invalid(path, "%v", err)
+	if err == nil {
+		err = ref.UsableBy(account)
 	}
-	if err := ref.UsableBy(account); err != nil {
-		return invalid(path, "%v", err)
+	if err != nil {
+		return InvalidPeer(path, err)
 	}
 	return nil
+}
+
+// InvalidPeer is the error of a field that names a peer. err is that of peers.Parse
+// or peers.Ref.UsableBy.
+func InvalidPeer(path string, err error) *FieldError {
+	e := &FieldError{Path: path, Message: err.Error()}
+	var parse *peers.ParseError
+	var foreign *peers.OtherAccountError
+	switch {
+	case errors.As(err, &parse):
+		e.Code = parse.Code
+	case errors.As(err, &foreign):
+		e.Code = peers.CodeOtherAccount
+	}
+	return e
 }
 
 // UTF16Len is the length of a text as Telegram counts it.

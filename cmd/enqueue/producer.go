@@ -48,6 +48,8 @@ func explain(err error, url string) error {
 	switch {
 	case err == nil, errors.As(err, &exit):
 		return err
+	case errors.As(err, &field) && field.Code != "":
+		return cli.Usage("%s: %s (%s)", flagOf(field.Path), field.Message, field.Code)
 	case errors.As(err, &field):
 		return cli.Usage("%s: %s", flagOf(field.Path), field.Message)
 	case errors.Is(err, jobs.ErrUnavailable):

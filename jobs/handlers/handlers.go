@@ -148,7 +148,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return h.finish(ctx, j, res)
 	}
 	if invalid != nil {
-		res.State, res.Error = jobs.Failed, &jobs.Error{Name: "invalid_job", Message: invalid.Error()}
+		res.State, res.Error = jobs.Failed, &jobs.Error{Name: invalidName(invalid), Message: invalid.Error()}
 		res.Payload = t.Payload()
 		return h.finish(ctx, j, res)
 	}

@@ -62,7 +62,7 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	case errors.Is(err, errCancelled):
 		return failure{state: jobs.Cancelled}, nil
 	case errors.As(err, &field):
-		return failed(0, "invalid_job", field.Error()), nil
+		return failed(0, invalidName(field), field.Error()), nil
 	case errors.As(err, &foreign):
 		return failed(0, peers.CodeOtherAccount, foreign.Error()), nil
 	case errors.As(err, &unknown):
@@ -87,6 +87,16 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failed(telegram.Code, telegram.Message, refusal(telegram, err)), nil
 	}
 	return h.again(j, err, failed(0, "internal", err.Error()))
+}
+
+// invalidName is the name of the error of a job that is not valid: what is wrong with
+// a peer has one of its own.
+func invalidName(err error) string {
+	var field *jobs.FieldError
+	if errors.As(err, &field) && field.Code != "" {
+		return field.Code
+	}
+	return "invalid_job"
 }
 
 // disconnected tells an error that is the connection's alone, and soon over: the

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gotd/td/tg"
+	"github.com/hibiken/asynq"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
@@ -294,6 +295,38 @@ func TestLaneWithRefusedHash(t *testing.T) {
 		t.Errorf("asked for the name %d times, want once", n)
 	}
 	f.Clean(t)
+}
+
+// A producer that writes tasks itself is told in the outcome what is wrong with a peer.
+func TestInvalidPeersOfForeignProducers(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	client := asynq.NewClientFromRedisClient(f.redis)
+	wants := map[string]string{}
+	for to, want := range map[string]string{
+		"bob:u.42.AAAAAAAAACI": peers.CodeOtherAccount, "@1": peers.CodeInvalidUsername, "+": peers.CodeInvalidPhone, "0": peers.CodeInvalidID,
+		"u.42": peers.CodeInvalidRef, "example.org/x": peers.CodeInvalidLink, "t.me/addstickers/x": peers.CodeNotAPeer,
+	} {
+		payload, err := json.Marshal(jobs.Envelope{V: 1, Account: "alice", Send: &jobs.Send{To: to, Text: "hi"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		task, err := client.Enqueue(asynq.NewTask("send", payload), asynq.Queue(jobs.Queue("alice")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants[task.ID] = want
+	}
+	f.outcome(t, f.enqueue(t, "alice", jobs.Resolve{Peer: "me"})) // wakes the worker, which finds them before it
+	for id, want := range wants {
+		if res := f.outcome(t, id); res.State != jobs.Failed || res.Error.Name != want || !strings.Contains(res.Error.Message, "send.to: peer ") {
+			t.Errorf("%+v, want %s", res.Error, want)
+		}
+	}
+	if n := len(f.Calls("alice", "messages.sendMessage")); n != 0 {
+		t.Errorf("%d messages were tried", n)
+	}
 }
 
 // Phones are asked about once in three seconds; the jobs wait.

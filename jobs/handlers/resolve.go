@@ -15,7 +15,7 @@ import (
 func (h *Handlers) resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, r *jobs.Resolve) (jobs.ResolveResult, error) {
 	ref, err := peers.Parse(r.Peer)
 	if err != nil {
-		return jobs.ResolveResult{}, &jobs.FieldError{Path: "resolve.peer", Message: err.Error()}
+		return jobs.ResolveResult{}, jobs.InvalidPeer("resolve.peer", err)
 	}
 	f, err := h.Resolver.Resolve(ctx, a, inv, ref, resolver.Ask{Fresh: r.Fresh, Dialogs: r.SearchDialogs})
 	if err != nil {

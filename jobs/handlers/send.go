@@ -74,7 +74,7 @@ type message struct {
 func (h *Handlers) message(ctx context.Context, a accounts.Account, look find, send *jobs.Send, random int64) (message, error) {
 	to, err := peers.Parse(send.To)
 	if err != nil {
-		return message{}, &jobs.FieldError{Path: "send.to", Message: err.Error()}
+		return message{}, jobs.InvalidPeer("send.to", err)
 	}
 	found, err := look(ctx, to)
 	if err != nil {

@@ -109,7 +109,7 @@ func (h *Handlers) whose(ctx context.Context, j *job, a accounts.Account, inv tg
 	w := j.walk
 	ref, err := peers.Parse(j.envelope.Sync.Of)
 	if err != nil {
-		return resolver.Found{}, &jobs.FieldError{Path: "sync.of", Message: err.Error()}
+		return resolver.Found{}, jobs.InvalidPeer("sync.of", err)
 	}
 	begun := peers.Key{Kind: w.Kind, ID: w.ID}
 	if _, byID := ref.Peer().Key(); !byID && ref.Form() != peers.FormSelf && begun.Valid() {
