@@ -28,6 +28,9 @@ type sight struct {
 }
 
 func (s *sight) add(p peers.Peer) {
+	if !p.Key.Valid() {
+		return // no reference could mean it
+	}
 	p.SeenAt = s.now
 	if p.Kind != peers.User && s.sameChat != nil && s.sameChat(p) {
 		return
