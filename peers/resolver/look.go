@@ -58,8 +58,7 @@ func (s *sight) look(x any) {
 		s.deleted(peers.Key{}, x.Messages)
 		return
 	case *tg.UpdateUserName:
-		s.renamed = append(s.renamed, peers.Peer{Key: peers.Key{Kind: peers.User, ID: x.UserID},
-			Usernames: usernames("", x.Usernames), Title: fullName(x.FirstName, x.LastName), SeenAt: s.now})
+		s.rename(x)
 		return
 	}
 	v := reflect.ValueOf(x)

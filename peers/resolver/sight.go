@@ -137,6 +137,14 @@ func (s *sight) met() {
 	}
 }
 
+// rename notes what updateUserName says.
+func (s *sight) rename(u *tg.UpdateUserName) {
+	k := peers.Key{Kind: peers.User, ID: u.UserID}
+	if k.Valid() {
+		s.renamed = append(s.renamed, peers.Peer{Key: k, Usernames: usernames("", u.Usernames), Title: fullName(u.FirstName, u.LastName), SeenAt: s.now})
+	}
+}
+
 // usernames lists the active names, the main one first, in lower case.
 func usernames(main string, more []tg.Username) (names []string) {
 	if main != "" {
@@ -167,14 +175,16 @@ func digits(phone string) string {
 	}, phone)
 }
 
+// keyOf is false for what is no peer that a reference could mean.
 func keyOf(p tg.PeerClass) (peers.Key, bool) {
+	var k peers.Key
 	switch p := p.(type) {
 	case *tg.PeerUser:
-		return peers.Key{Kind: peers.User, ID: p.UserID}, true
+		k = peers.Key{Kind: peers.User, ID: p.UserID}
 	case *tg.PeerChat:
-		return peers.Key{Kind: peers.Chat, ID: p.ChatID}, true
+		k = peers.Key{Kind: peers.Chat, ID: p.ChatID}
 	case *tg.PeerChannel:
-		return peers.Key{Kind: peers.Channel, ID: p.ChannelID}, true
+		k = peers.Key{Kind: peers.Channel, ID: p.ChannelID}
 	}
-	return peers.Key{}, false
+	return k, k.Valid()
 }
