@@ -171,7 +171,7 @@ func TestLargeGroupAndLargeCall(t *testing.T) {
 	c := w.dial(t, batching.Config{})
 	calls := w.sends(t, 5000)
 	// 900 KB that gzip does not make smaller, among small ones.
-	big := call(t, &tg.UploadSaveFilePartRequest{FileID: 1, FilePart: 0, Bytes: random(900 << 10)})
+	big := call(t, &tg.PhoneSendSignalingDataRequest{Data: random(900 << 10)})
 	all := slices.Insert(slices.Clone(calls), 2500, big)
 	c.Send(all...)
 	succeed(t, wait(t, all...))

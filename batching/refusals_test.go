@@ -163,10 +163,10 @@ func TestLargeCallAmongRefusals(t *testing.T) {
 	t.Parallel()
 	w := setup(t, tgsim.Config{})
 	c := w.dial(t, batching.Config{})
-	w.srv.AddFault(tgsim.Fault{Method: "upload.saveFilePart", BadSalt: true, Times: 3})
+	w.srv.AddFault(tgsim.Fault{Method: "phone.sendSignalingData", BadSalt: true, Times: 3})
 	w.srv.AddFault(tgsim.Fault{Method: "messages.sendMessage", BadSalt: true, Probability: 0.2, Times: 5})
 	const body = 900 << 10
-	big := call(t, &tg.UploadSaveFilePartRequest{FileID: 1, Bytes: random(body)})
+	big := call(t, &tg.PhoneSendSignalingDataRequest{Data: random(body)})
 	calls := w.sends(t, 1000)
 	before := c.sent.Load()
 	c.Send(slices.Insert(slices.Clone(calls), 500, big)...)
@@ -176,7 +176,7 @@ func TestLargeCallAmongRefusals(t *testing.T) {
 	}
 	// The small ones were done in frames of their own, most before its last try.
 	ran := w.srv.Calls(tgsim.Filter{Account: w.ann.ID})
-	at := slices.IndexFunc(ran, func(c tgsim.Call) bool { return c.Method == "upload.saveFilePart" })
+	at := slices.IndexFunc(ran, func(c tgsim.Call) bool { return c.Method == "phone.sendSignalingData" })
 	if at < 0 || ran[at].Container != 0 {
 		t.Fatalf("the large call is at %d, in a container or nowhere", at)
 	}

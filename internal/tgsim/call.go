@@ -215,6 +215,9 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 			refused = f.rpcError()
 		}
 	}
+	if refused == nil {
+		refused = s.moved(rec.Method)
+	}
 	var result bin.Encoder
 	if refused != nil || c.method != tg.MessagesSendMessageRequestTypeID { // which describes itself
 		describe(c, &rec.Params)

@@ -28,6 +28,7 @@ import (
 //	POST /rtt, /clock, /salts, /gzip, /resend
 //	POST /cut, /half-open, /stall         what happens to open connections
 //	POST /forget-sessions, /forget-keys, /revoke, /ban
+//	POST /method-home                     {"method":…,"dc":…}, see SetMethodHome
 //	GET  /key                             the public key as PEM
 //	PATCH /accounts/{account}             first_name, last_name, phone, phone_hidden, phone_limited, usernames, contacts, deleted
 //	POST /accounts/{account}/too_long     PushTooLong

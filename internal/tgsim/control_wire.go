@@ -20,6 +20,7 @@ func (s *Server) wireControls(mux *http.ServeMux) {
 	for _, path := range []string{"/rtt", "/clock", "/salts", "/gzip", "/resend"} {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serveChange(w, r, path) })
 	}
+	mux.HandleFunc("POST /method-home", s.serveMethodHome)
 	act := func(path string, do func(actRequest, int64) any) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { s.serveAct(w, r, path, do) })
 	}
@@ -129,6 +130,25 @@ func (f *Fault) check() error {
 		return nil
 	}
 	return fmt.Errorf("there is no method %q in the layer", f.Method)
+}
+
+// methodHome is what POST /method-home takes; dc 0 is every data centre.
+type methodHome struct {
+	Method string `json:"method"`
+	DC     int    `json:"dc"`
+}
+
+func (s *Server) serveMethodHome(w http.ResponseWriter, r *http.Request) {
+	var req methodHome
+	err := body(r, &req)
+	if err == nil {
+		err = s.SetMethodHome(req.Method, req.DC)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusOK, req)
 }
 
 // settingsJSON is Settings as GET /settings shows them.

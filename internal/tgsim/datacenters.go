@@ -3,8 +3,10 @@ package tgsim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gotd/td/bin"
@@ -57,6 +59,50 @@ func (s *Server) SetHome(userID int64, dc int) error {
 	}
 	a.home = dc
 	return nil
+}
+
+// SetMethodHome moves a method to the data centre dc: the others answer calls of
+// it with 303 STATS_MIGRATE_dc if it belongs to stats, else FILE_MIGRATE_dc; 0
+// moves it back to all. A method that needs no login cannot move. See
+// core.telegram.org/api/errors#303-see-other.
+func (s *Server) SetMethodHome(method string, dc int) error {
+	switch ids := knownNames(); {
+	case !knownMethod(method):
+		return fmt.Errorf("tgsim: there is no method %q in the layer", method)
+	case !needsUser(ids[method]):
+		return fmt.Errorf("tgsim: %s needs no login, so it is at home everywhere", method)
+	case dc != 0 && s.world.server(dc) == nil:
+		return fmt.Errorf("tgsim: there is no data centre %d", dc)
+	}
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := map[string]int{}
+	if old := w.moved.Load(); old != nil {
+		next = maps.Clone(*old)
+	}
+	delete(next, method)
+	if dc != 0 {
+		next[method] = dc
+	}
+	w.moved.Store(&next)
+	return nil
+}
+
+// moved is the error that sends a call to the method's data centre.
+func (s *Server) moved(method string) *rpcError {
+	all := s.world.moved.Load()
+	if all == nil {
+		return nil
+	}
+	dc, ok := (*all)[method]
+	switch {
+	case !ok || dc == s.cfg.DC:
+		return nil
+	case strings.HasPrefix(method, "stats."):
+		return &rpcError{303, "STATS_MIGRATE_" + strconv.Itoa(dc)}
+	}
+	return &rpcError{303, "FILE_MIGRATE_" + strconv.Itoa(dc)}
 }
 
 // addServer makes s one of the data centres. The list is replaced, never

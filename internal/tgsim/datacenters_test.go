@@ -147,6 +147,65 @@ func TestExportAuthorization(t *testing.T) {
 	quiet(t, four)
 }
 
+func TestMethodHome(t *testing.T) {
+	t.Parallel()
+	srv := setup(t, tgsim.Config{})
+	four := sibling(t, srv, 4)
+	for method, dc := range map[string]int{"upload.getFile": 3, "upload.getfile": 4, "auth.exportAuthorization": 4} {
+		if err := srv.SetMethodHome(method, dc); err == nil {
+			t.Errorf("%s was moved to data centre %d", method, dc)
+		}
+	}
+	ann, sess := user(t, srv, "ann")
+	sess4, err := four.NewSession(ann.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, at2, at4 := timeout(t), connect(t, srv, sess), connect(t, four, sess4)
+	file := func(c *tg.Client) error {
+		_, err := c.UploadGetFile(ctx, &tg.UploadGetFileRequest{Location: &tg.InputTakeoutFileLocation{}, Limit: 1024})
+		return err
+	}
+	graph := func(c *tg.Client) error {
+		_, err := c.StatsLoadAsyncGraph(ctx, &tg.StatsLoadAsyncGraphRequest{Token: "x"})
+		return err
+	}
+	for _, tt := range []struct {
+		method, want string
+		call         func(*tg.Client) error
+	}{{"upload.getFile", "FILE_MIGRATE", file}, {"stats.loadAsyncGraph", "STATS_MIGRATE", graph}} {
+		for _, c := range []*tg.Client{at2.Client, at4.Client} {
+			if err := tt.call(c); err != nil {
+				t.Errorf("%s before it moved: %v", tt.method, err)
+			}
+		}
+		if err := srv.SetMethodHome(tt.method, 4); err != nil {
+			t.Fatal(err)
+		}
+		e, ok := tgerr.As(tt.call(at2.Client))
+		if !ok || e.Code != 303 || e.Type != tt.want || e.Argument != 4 {
+			t.Errorf("%s elsewhere: %v, want 303 %s_4", tt.method, e, tt.want)
+		}
+		if err := tt.call(at4.Client); err != nil {
+			t.Errorf("%s at home: %v", tt.method, err)
+		}
+		if err := four.SetMethodHome(tt.method, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := tt.call(at2.Client); err != nil {
+			t.Errorf("%s after it moved back: %v", tt.method, err)
+		}
+	}
+	// A key without the authorization is sent to log in, not elsewhere.
+	if err := srv.SetMethodHome("upload.getFile", 4); err != nil {
+		t.Fatal(err)
+	}
+	srv.RevokeSessions(ann.ID)
+	if err := file(at2.Client); !tgerr.Is(err, "AUTH_KEY_UNREGISTERED") {
+		t.Errorf("without an authorization: %v", err)
+	}
+}
+
 func TestOneWorld(t *testing.T) {
 	t.Parallel()
 	srv := setup(t, tgsim.Config{})

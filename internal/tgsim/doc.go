@@ -18,10 +18,14 @@
 // HTTP and the table of rules.
 //
 // Users log in by code, password (SRP), QR code or bot token; several servers may
-// be the data centres of one world (Sibling). Keys may be temporary (PFS), and
-// clients of older layers get the constructors they know, from layer 144 on.
+// be the data centres of one world (Sibling), one of which may serve a method alone
+// (SetMethodHome). Keys may be temporary (PFS), and clients of older layers get the
+// constructors they know, from layer 144 on.
 //
-// Non-goals: media, secret chats, persistence, and what an older layer cannot
+// Files are taken in parts, and sent as photos and documents; their content is
+// not kept.
+//
+// Non-goals: downloads, secret chats, persistence, and what an older layer cannot
 // say. Nothing is written to disk; what a client can make the server keep is
 // bounded, by constants next to the code that uses them.
 package tgsim

@@ -50,6 +50,7 @@ func simulatorDoc(t *testing.T) (doc string, out []example) {
 func TestDocumentedExamples(t *testing.T) {
 	t.Parallel()
 	srv := setup(t, tgsim.Config{})
+	sibling(t, srv, 4)
 	h := srv.Handler()
 	_, examples := simulatorDoc(t)
 	ran := 0
@@ -154,7 +155,7 @@ func TestDocumentIsComplete(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/record", "/stats", "/accounts", "/faults", "/reset", "/key", "/settings", "/rtt", "/clock", "/salts", "/gzip", "/resend",
-		"/messages", "/chats", "/channels", "/cut", "/half-open", "/stall", "/forget-sessions", "/forget-keys", "/revoke", "/ban",
+		"/messages", "/chats", "/channels", "/cut", "/half-open", "/stall", "/forget-sessions", "/forget-keys", "/revoke", "/ban", "/method-home",
 	} {
 		if !strings.Contains(all, "7380"+path) {
 			t.Errorf("docs/simulator.md has no example of %s", path)

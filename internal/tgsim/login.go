@@ -82,7 +82,7 @@ func (s *Server) invokeAuth(c *call, user int64, rec *Call) (bin.Encoder, *rpcEr
 	case tg.AccountGetPasswordRequestTypeID:
 		out, failed = s.getPassword(c, user)
 	case tg.AuthCheckPasswordRequestTypeID:
-		out, failed = s.checkPassword(c)
+		out, failed = s.checkPassword(c, user)
 	case tg.AuthExportLoginTokenRequestTypeID:
 		out, failed = s.exportLoginToken(c, user)
 	case tg.AuthImportLoginTokenRequestTypeID:

@@ -36,6 +36,7 @@ type post struct {
 	fwd      peer                  // origin of a forward
 	action   tg.MessageActionClass // of a service message
 	entities []tg.MessageEntityClass
+	attachment
 }
 
 func (m *post) tg(viewer int64) tg.MessageClass {
@@ -58,6 +59,7 @@ func (m *post) tg(viewer int64) tg.MessageClass {
 		out.ReplyTo = h
 	}
 	m.dress(out)
+	m.attach(out)
 	return out
 }
 
@@ -172,7 +174,7 @@ var errPeer = &rpcError{400, "PEER_ID_INVALID"}
 // send stores a new message for everybody concerned. The first delivery is the
 // sender's. For a repeated random_id nothing is stored and the first delivery
 // is the one of then.
-func (w *world) send(viewer int64, req *tg.MessagesSendMessageRequest, text string, now time.Time) (to peer, copies []delivery, dup bool, failed *rpcError) {
+func (w *world) send(viewer int64, req *tg.MessagesSendMessageRequest, text string, with attachment, now time.Time) (to peer, copies []delivery, dup bool, failed *rpcError) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if to, failed = w.resolveLocked(viewer, req.Peer); failed != nil {
@@ -190,7 +192,7 @@ func (w *world) send(viewer int64, req *tg.MessagesSendMessageRequest, text stri
 	}
 	reply := replyID(req)
 	w.posted++
-	m := post{from: viewer, peer: to, text: text, date: int(now.Unix()), silent: req.Silent, replyTo: reply, randomID: req.RandomID, entities: req.Entities, uid: w.posted}
+	m := post{from: viewer, peer: to, text: text, date: int(now.Unix()), silent: req.Silent, replyTo: reply, randomID: req.RandomID, entities: req.Entities, uid: w.posted, attachment: with}
 	switch to.kind {
 	case kindChannel:
 		copies, failed = w.toChannelLocked(me, m)

@@ -58,6 +58,9 @@ func (s *Server) invoke(c *call, user int64, rec *Call) (bin.Encoder, *rpcError)
 	if out, failed, ok := s.invokeAuth(c, user, rec); ok {
 		return out, failed
 	}
+	if answer, err, ok := s.invokeFiles(c, user, rec); ok {
+		return answer, err
+	}
 	if answer, err, ok := s.invokeMore(c, user, rec); ok {
 		return answer, err
 	}
@@ -78,7 +81,7 @@ func (s *Server) sendMessage(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 	if req.ScheduleDate != 0 {
 		return nil, &rpcError{400, "SCHEDULE_DATE_INVALID"}
 	}
-	to, copies, dup, err := s.world.send(user, &req, text, rec.Time)
+	to, copies, dup, err := s.world.send(user, &req, text, attachment{}, rec.Time)
 	if err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func (s *Server) getPassword(c *call, user int64) (bin.Encoder, *rpcError) {
 }
 
 // checkPassword: core.telegram.org/method/auth.checkPassword.
-func (s *Server) checkPassword(c *call) (bin.Encoder, *rpcError) {
+func (s *Server) checkPassword(c *call, loggedIn int64) (bin.Encoder, *rpcError) {
 	var req tg.AuthCheckPasswordRequest
 	if err := decode(c, &req); err != nil {
 		return nil, err
@@ -177,8 +177,11 @@ func (s *Server) checkPassword(c *call) (bin.Encoder, *rpcError) {
 	k.mu.Lock()
 	user, r := k.login.waiting, k.login.srp
 	k.mu.Unlock()
-	if user == 0 {
+	switch {
+	case user == 0 && loggedIn == 0:
 		return nil, errUnauthorized
+	case user == 0: // no login waits for a password
+		return nil, &rpcError{400, "PASSWORD_HASH_INVALID"}
 	}
 	l := s.world.logins
 	l.mu.Lock()

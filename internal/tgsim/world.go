@@ -89,6 +89,8 @@ type world struct {
 	seed   maphash.Seed // immutable; access hashes come from it
 	logins *logins      // immutable
 	dcs    atomic.Pointer[[]*Server]
+	moved  atomic.Pointer[map[string]int] // data centres by method; a copy per change
+	files  files
 
 	mu       sync.RWMutex // guards below
 	users    map[int64]*account
