@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
 
-	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/batching"
 )
 
@@ -41,22 +41,8 @@ func (c *Conn) request(in bin.Encoder, out bin.Decoder) (request, error) {
 	return r, nil
 }
 
-// open returns a link that is ready, and counts the caller in. The lease counts at
-// the moment of the call: connecting takes time.
-func (c *Conn) open(ctx context.Context) (*link, error) {
-	l, err := c.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !c.lease.Valid() {
-		c.done()
-		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
-	}
-	return l, nil
-}
-
 // answer waits for the answer to a request that was sent.
-func (c *Conn) answer(ctx context.Context, l *link, r request) error {
+func (l *link) answer(ctx context.Context, r request) error {
 	err := r.call.Wait(ctx)
 	switch {
 	case err == nil:
@@ -64,39 +50,66 @@ func (c *Conn) answer(ctx context.Context, l *link, r request) error {
 	case errors.Is(err, batching.ErrAnswer):
 		return fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
 	}
-	return c.failed(ctx, l, r.method, err)
+	return l.at.failed(ctx, l, r.method, err)
 }
 
-// Invoke calls a method once. Calls that are made at the same time leave in one
-// container. See errors.go for what a failure means.
+// Invoke makes a call once. Calls that are made at the same time leave in one
+// container. If Telegram answers that it belongs to another data center
+// (FILE_MIGRATE_X, STATS_MIGRATE_X), it is made there. See errors.go for what a
+// failure means.
 func (c *Conn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) error {
-	r, err := c.request(in, out)
-	if err != nil {
-		return err
-	}
-	l, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	l.conn.Send(r.call)
-	return c.answer(ctx, l, r)
+	return c.follow(ctx, in, out, c.home.invoke(ctx, in, out))
 }
 
 // InvokeAll makes calls together, in as few containers as hold them, and returns
 // when all have ended. done is told how each ended, in their order, with the error
 // that Invoke would have returned. Ordered, Telegram runs each call once the one
-// before it has succeeded; behind one that failed they end with ErrNotRun.
+// before it has succeeded; behind one that failed they end with ErrNotRun. Behind one
+// that was made at another data center they leave again.
 func (c *Conn) InvokeAll(ctx context.Context, calls []Call, ordered bool, done func(i int, err error)) {
-	rs := make([]request, len(calls))
-	errs := make([]error, len(calls))
+	l, rs, errs := c.home.sendAll(ctx, calls, ordered)
+	if l != nil {
+		defer l.done()
+	}
+	told, moved := 0, len(calls) // moved: the first that is made elsewhere
+	tell := func(n int) {
+		for ; told < n; told++ {
+			done(told, errs[told])
+		}
+	}
+	var away sync.WaitGroup
+	for i, call := range calls {
+		if errs[i] == nil {
+			errs[i] = l.answer(ctx, rs[i])
+		}
+		if err := errs[i]; elsewhere(err) != 0 {
+			moved = min(moved, i)
+			away.Go(func() { errs[i] = c.follow(ctx, call.In, call.Out, err) })
+		}
+		tell(min(i+1, moved))
+	}
+	away.Wait()
+	next := moved + 1
+	if ordered && next < len(calls) && errs[moved] == nil && errors.Is(errs[next], ErrNotRun) {
+		tell(next)
+		c.InvokeAll(ctx, calls[next:], true, func(i int, err error) { done(next+i, err) })
+		return
+	}
+	tell(len(calls))
+}
+
+// sendAll makes calls leave together. Those that did not have an error. l is nil if
+// none did; else the caller is counted in.
+func (d *center) sendAll(ctx context.Context, calls []Call, ordered bool) (l *link, rs []request, errs []error) {
+	rs = make([]request, len(calls))
+	errs = make([]error, len(calls))
 	var send []*batching.Call
 	for i, call := range calls {
 		if ordered && i > 0 && errs[i-1] != nil {
 			errs[i] = ErrNotRun
 			continue
 		}
-		if rs[i], errs[i] = c.request(call.In, call.Out); errs[i] != nil {
+		if rs[i], errs[i] = d.conn.request(call.In, call.Out); errs[i] != nil {
 			continue
 		}
 		if n := len(send); ordered && n > 0 {
@@ -104,26 +117,20 @@ func (c *Conn) InvokeAll(ctx context.Context, calls []Call, ordered bool, done f
 		}
 		send = append(send, rs[i].call)
 	}
-	var l *link
-	if len(send) > 0 {
-		var err error
-		if l, err = c.open(ctx); err != nil {
-			for i := range errs {
-				if errs[i] == nil {
-					errs[i] = err
-				}
+	if len(send) == 0 {
+		return nil, rs, errs
+	}
+	l, err := d.open(ctx)
+	if err != nil {
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = err
 			}
-		} else {
-			defer c.done()
-			l.conn.Send(send...)
 		}
+		return nil, rs, errs
 	}
-	for i := range calls {
-		if errs[i] == nil {
-			errs[i] = c.answer(ctx, l, rs[i])
-		}
-		done(i, errs[i])
-	}
+	l.conn.Send(send...)
+	return l, rs, errs
 }
 
 // SentCall is a call that has left.
@@ -155,7 +162,7 @@ func (i inTurn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) err
 			return err
 		}
 		if err := i.behind(ctx, prev, in, out); !errors.Is(err, ErrNotRun) {
-			return err
+			return i.conn.follow(ctx, in, out, err)
 		}
 	}
 }
@@ -165,16 +172,16 @@ func (i inTurn) behind(ctx context.Context, prev *batching.Call, in bin.Encoder,
 	if err != nil {
 		return err
 	}
-	l, err := i.conn.open(ctx)
+	l, err := i.conn.home.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer i.conn.done()
+	defer l.done()
 	if prev != nil && prev.Conn() != l.conn {
 		return ErrNotRun // its connection is gone, so it has ended: look again
 	}
 	r.call.After(prev)
 	l.conn.Send(r.call)
 	i.turn.Left(r.call)
-	return i.conn.answer(ctx, l, r)
+	return l.answer(ctx, r)
 }

@@ -1,8 +1,8 @@
 package pool
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,55 +11,28 @@ import (
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
-	"github.com/tgswitchboard/switchboard/batching"
 )
 
-// Conn is one account's connection. It implements tg.Invoker.
+// Conn is one account's connections: to the data center of its session, and to those
+// that Telegram names for some calls. It implements tg.Invoker.
 type Conn struct {
-	pool    *Pool // immutable, as are account and lease
+	pool    *Pool // immutable, as are account, lease and home
 	account accounts.Account
 	lease   accounts.Lease
+	home    *center
 	userID  atomic.Int64 // the account's own, once it is known
 
-	mu        sync.Mutex // guards below
-	link      *link      // being made, or in use
-	closed    bool       // for good
-	inFlight  int
-	usedAt    time.Time
-	failures  int       // connects failed in a row
-	notBefore time.Time // of the next connect
-	refused   error     // why a connect before that would do no better; nil if it might
-	blocked   map[string]time.Time
-}
-
-// link is one TCP connection and one MTProto session. conn and err are set by its
-// own goroutine before ready is closed.
-type link struct {
-	cancel context.CancelFunc
-	before *link // whose place it takes; nil, or on its way down
-	conn   *batching.Conn
-	ready  chan struct{} // closed once calls may go out, or err is set
-	down   chan struct{} // closed when it is over
-	err    error         // why it did not become ready
-	idle   bool          // it closes, for nobody used it; guarded by Conn.mu
-}
-
-// fault is why nothing goes out any more, nil while the link works or is made.
-func (l *link) fault() error {
-	select {
-	case <-l.ready:
-		if l.conn != nil {
-			return keyForgotten(l.conn.Err())
-		}
-	default:
-	}
-	return nil
+	mu      sync.Mutex // guards below, and what the centers say it does
+	away    map[int]*center
+	closed  bool // for good
+	blocked map[string]time.Time
 }
 
 var _ tg.Invoker = (*Conn)(nil)
 
 func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Flood) *Conn {
-	c := &Conn{pool: p, account: a, lease: l, blocked: map[string]time.Time{}}
+	c := &Conn{pool: p, account: a, lease: l, away: map[int]*center{}, blocked: map[string]time.Time{}}
+	c.home = &center{conn: c, dc: a.DC}
 	c.userID.Store(a.UserID)
 	for _, f := range floods {
 		c.blocked[f.Method] = f.Until
@@ -93,78 +66,59 @@ func (c *Conn) allowed(method string) error {
 	return &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: errStillBlocked}
 }
 
-// connect returns a link that is ready, and counts the caller in.
-func (c *Conn) connect(ctx context.Context) (*link, error) {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil, fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
-	}
-	l := c.link
-	if l == nil && c.refused != nil && time.Now().Before(c.notBefore) {
-		defer c.mu.Unlock()
-		return nil, c.refused
-	}
-	if l == nil || l.idle || l.fault() != nil {
-		// The link outlives the call that began it.
-		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l = &link{cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
-		c.link = l
-		c.pool.running.Go(func() { c.run(lctx, l) })
-	}
-	c.inFlight++
-	c.mu.Unlock()
-
-	select {
-	case <-l.ready:
-		if l.err != nil {
-			c.done()
-			return nil, l.err
-		}
-		return l, nil
-	case <-ctx.Done():
-		c.done()
-		return nil, ctx.Err()
-	}
-}
-
-func (c *Conn) done() {
+// at returns the center of a data center that is not the account's own.
+func (c *Conn) at(dc int) *center {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inFlight--
-	c.usedAt = time.Now()
+	d := c.away[dc]
+	if d == nil {
+		d = &center{conn: c, dc: dc}
+		c.away[dc] = d
+	}
+	return d
 }
 
-func (c *Conn) connected() bool {
+// linksLocked are those that are made or in use. It requires c.mu.
+func (c *Conn) linksLocked() (ls []*link) {
+	if c.home.link != nil {
+		ls = append(ls, c.home.link)
+	}
+	for _, d := range c.away {
+		if d.link != nil {
+			ls = append(ls, d.link)
+		}
+	}
+	return ls
+}
+
+// connected is the number of open connections.
+func (c *Conn) connected() (n int) {
 	c.mu.Lock()
-	l := c.link
-	gone := l == nil || l.idle
+	ls := slices.DeleteFunc(c.linksLocked(), func(l *link) bool { return l.leaving })
 	c.mu.Unlock()
-	if gone {
-		return false
+	for _, l := range ls {
+		if l.served() && l.err == nil && l.fault() == nil {
+			n++
+		}
 	}
-	select {
-	case <-l.ready:
-		return l.err == nil && l.fault() == nil
-	default:
-		return false
-	}
+	return n
 }
 
-// cancel ends the connection for good, without waiting.
-func (c *Conn) cancel() *link {
+// cancel ends the connections for good, without waiting.
+func (c *Conn) cancel() []*link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.link != nil {
-		c.link.cancel()
+	ls := c.linksLocked()
+	for _, l := range ls {
+		l.cancel()
 	}
-	return c.link
+	return ls
 }
 
-// close ends the connection for good and waits for its end.
+// close ends the connections for good and waits for their end.
 func (c *Conn) close() {
-	if l := c.cancel(); l != nil {
+	for _, l := range c.cancel() {
 		<-l.down
 	}
 }

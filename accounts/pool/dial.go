@@ -20,14 +20,11 @@ import (
 // dialFunc opens a connection to a data center.
 type dialFunc func(ctx context.Context) (transport.Conn, error)
 
-// dialer returns how to reach the session's data center.
-func (p *Pool) dialer(a accounts.Account, s accounts.Session) (dialFunc, error) {
-	list := dcs.Prod()
-	if len(p.cfg.DCs) > 0 {
-		var err error
-		if list, err = only(p.cfg.DCs, s.DC); err != nil {
-			return nil, fmt.Errorf("account %s: %w", a.ID, err)
-		}
+// dialer returns how the account reaches a data center.
+func (p *Pool) dialer(a accounts.Account, dc int) (dialFunc, error) {
+	list, err := p.addresses(dc)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", a.ID, err)
 	}
 	dial, err := DialThrough(a.Proxy)
 	if err != nil {
@@ -35,14 +32,26 @@ func (p *Pool) dialer(a accounts.Account, s accounts.Session) (dialFunc, error) 
 	}
 	resolver := dcs.Plain(dcs.PlainOptions{Protocol: transport.Intermediate, Dial: dial})
 	return func(ctx context.Context) (transport.Conn, error) {
-		return resolver.Primary(ctx, s.DC, list)
+		return resolver.Primary(ctx, dc, list)
 	}, nil
+}
+
+// addresses is where a data center listens.
+func (p *Pool) addresses(dc int) (dcs.List, error) {
+	if len(p.cfg.DCs) > 0 {
+		return only(p.cfg.DCs, dc)
+	}
+	list := dcs.Prod()
+	if len(dcs.FindPrimaryDCs(list.Options, dc, false)) == 0 {
+		return dcs.List{}, fmt.Errorf("no address of a data center %d is known", dc)
+	}
+	return list, nil
 }
 
 func only(addrs map[int]string, dc int) (dcs.List, error) {
 	addr, ok := addrs[dc]
 	if !ok {
-		return dcs.List{}, fmt.Errorf("its session belongs to data center %d, for which no address is configured (--telegram.dc %d=HOST:PORT)", dc, dc)
+		return dcs.List{}, fmt.Errorf("no address of data center %d is configured (--telegram.dc %d=HOST:PORT)", dc, dc)
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -12,6 +12,11 @@
 // InTurn orders calls of different goroutines. A stored auth key is never traded
 // for a new one: a key that Telegram has forgotten is an account that needs login.
 //
+// A call that Telegram answers with FILE_MIGRATE_X or STATS_MIGRATE_X is made at data
+// center X, over a connection that is made like the one at home, by the same rules.
+// Its auth key is made there and lives in memory as long as the Conn; a new one takes
+// its place if X refuses it, which says nothing of the account.
+//
 // The package does not repeat calls that Telegram may have run, and it does not
 // sleep through a flood wait: only the caller knows whether a call may be repeated.
 package pool

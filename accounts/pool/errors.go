@@ -37,12 +37,13 @@ var (
 // ConnectError: there is no connection, and nothing was sent.
 type ConnectError struct {
 	Account    accounts.ID
+	DC         int           // the data center that refused, or could not be reached
 	RetryAfter time.Duration // when the next connect is allowed
 	Err        error
 }
 
 func (e *ConnectError) Error() string {
-	return fmt.Sprintf("account %s cannot connect: %v", e.Account, e.Err)
+	return fmt.Sprintf("account %s cannot connect to data center %d: %v", e.Account, e.DC, e.Err)
 }
 
 func (e *ConnectError) Unwrap() error { return e.Err }
@@ -54,17 +55,28 @@ var (
 	banErrors   = []string{"USER_DEACTIVATED", "USER_DEACTIVATED_BAN"}
 )
 
+// keyRefused tells an error by which an auth key is good for nothing any more.
+func keyRefused(err error) bool {
+	return errors.Is(err, errKeyForgotten) || tgerr.Is(err, loginErrors...)
+}
+
 // failed turns the error of a call into one that says what to do. ctx is the
 // caller's.
-func (c *Conn) failed(ctx context.Context, l *link, method string, err error) error {
+func (d *center) failed(ctx context.Context, l *link, method string, err error) error {
 	if wait, ok := tgerr.AsFloodWait(err); ok {
-		return c.flooded(ctx, method, wait, err)
+		return d.conn.flooded(ctx, method, wait, err)
 	}
 	if errors.Is(err, batching.ErrNotRun) {
 		return fmt.Errorf("%s: %w: %v", method, ErrNotRun, err)
 	}
+	if d.isAway() {
+		err = fmt.Errorf("data center %d: %w", d.dc, err)
+	}
 	if _, ok := tgerr.As(err); ok {
-		return c.judged(ctx, fmt.Errorf("%s: %w", method, err))
+		if d.isAway() && keyRefused(err) {
+			d.leave(l)
+		}
+		return d.judged(ctx, fmt.Errorf("%s: %w", method, err))
 	}
 	fact := ErrNotSent
 	if errors.Is(err, batching.ErrLost) {
@@ -73,30 +85,33 @@ func (c *Conn) failed(ctx context.Context, l *link, method string, err error) er
 	err = fmt.Errorf("%s: %w: %w", method, fact, err)
 	if fault := l.fault(); errors.Is(fault, errKeyForgotten) {
 		// What left before the key was forgotten may have been run.
-		return c.judged(ctx, fmt.Errorf("%w: %w", fault, err))
+		return d.judged(ctx, fmt.Errorf("%w: %w", fault, err))
 	}
 	return err
 }
 
 // connectFailed does the same for a link that never served.
-func (c *Conn) connectFailed(ctx context.Context, err error, wait time.Duration) error {
+func (d *center) connectFailed(ctx context.Context, err error, wait time.Duration) error {
+	account := d.conn.account.ID
 	if ctx.Err() != nil {
-		return fmt.Errorf("account %s: %w", c.account.ID, accounts.ErrLeaseLost)
+		return fmt.Errorf("account %s: %w", account, accounts.ErrLeaseLost)
 	}
 	if flood, ok := tgerr.AsFloodWait(err); ok {
 		wait = max(wait, flood)
 	}
-	return c.judged(ctx, &ConnectError{Account: c.account.ID, RetryAfter: wait, Err: err})
+	return d.judged(ctx, &ConnectError{Account: account, DC: d.dc, RetryAfter: wait, Err: err})
 }
 
-// judged adds what the error says of the account, and writes it down.
-func (c *Conn) judged(ctx context.Context, err error) error {
+// judged adds what the error says of the account, and writes it down. A key that
+// another data center refuses says nothing: a new one can be made there.
+func (d *center) judged(ctx context.Context, err error) error {
+	c := d.conn
 	var (
 		status accounts.Status
 		fact   error
 	)
 	switch {
-	case tgerr.Is(err, loginErrors...), errors.Is(err, errKeyForgotten):
+	case keyRefused(err) && !d.isAway():
 		status, fact = accounts.NeedsLogin, accounts.ErrNeedsLogin
 	case tgerr.Is(err, banErrors...):
 		status, fact = accounts.Banned, accounts.ErrBanned

@@ -198,7 +198,7 @@ func TestLargeGroupAmongRefusals(t *testing.T) {
 			for i := range n {
 				calls = append(calls, pool.Call{In: note(i), Out: &tg.UpdatesBox{}})
 			}
-			calls = slices.Insert(calls, n/2, pool.Call{In: &tg.UploadSaveFilePartRequest{FileID: 1, Bytes: large}, Out: &tg.BoolBox{}})
+			calls = slices.Insert(calls, n/2, pool.Call{In: &tg.PhoneSendSignalingDataRequest{Data: large}, Out: &tg.BoolBox{}})
 			var wg sync.WaitGroup
 			wg.Go(func() { sendAll(t, c, calls, ordered) })
 			for i := range 4 {
@@ -221,7 +221,7 @@ func TestLargeGroupAmongRefusals(t *testing.T) {
 			if ordered && !slices.IsSorted(group) {
 				t.Error("the group was run out of order")
 			}
-			if f.count("upload.saveFilePart") == 0 {
+			if f.count("phone.sendSignalingData") == 0 {
 				t.Error("the large call was not run")
 			}
 			f.Clean(t)

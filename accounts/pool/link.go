@@ -16,67 +16,114 @@ import (
 	"github.com/tgswitchboard/switchboard/batching"
 )
 
+// link is one TCP connection and one MTProto session. conn and err are set by its
+// own goroutine before ready is closed.
+type link struct {
+	at     *center
+	cancel context.CancelFunc
+	before *link // whose place it takes; nil, or on its way down
+	conn   *batching.Conn
+	ready  chan struct{} // closed once calls may go out, or err is set
+	down   chan struct{} // closed when it is over
+	err    error         // why it did not become ready
+
+	// Guarded by Conn.mu.
+	leaving  bool // it closes: nobody used it, or its key is refused
+	inFlight int
+	usedAt   time.Time
+}
+
+// served tells whether the link became ready, or failed to.
+func (l *link) served() bool {
+	select {
+	case <-l.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// fault is why nothing goes out any more, nil while the link works or is made.
+func (l *link) fault() error {
+	if l.served() && l.conn != nil {
+		return keyForgotten(l.conn.Err())
+	}
+	return nil
+}
+
+// done counts a caller out.
+func (l *link) done() {
+	c := l.at.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.inFlight--
+	l.usedAt = time.Now()
+	if l.leaving && l.inFlight == 0 {
+		l.cancel()
+	}
+}
+
 // run is the life of one link: wait for the backoff, connect, serve until the
 // connection ends, is idle, or ctx is done.
-func (c *Conn) run(ctx context.Context, l *link) {
+func (d *center) run(ctx context.Context, l *link) {
 	defer l.cancel()
 	if l.before != nil {
+		stop := context.AfterFunc(ctx, l.before.cancel)
 		<-l.before.down // an auth key is on one connection at a time
+		stop()
 		l.before = nil
 	}
-	err := c.backoff(ctx)
+	err := d.backoff(ctx)
 	if err == nil {
-		err = c.serve(ctx, l)
+		err = d.serve(ctx, l)
 	}
-	c.ended(ctx, l, err)
+	if d.lostKey(err) && !l.served() {
+		err = d.serve(ctx, l) // with a new one
+	}
+	d.ended(ctx, l, err)
 }
 
 // errIdle ends a link that nobody uses.
 var errIdle = errors.New("idle")
 
-// ended leaves the Conn ready for the next link.
-func (c *Conn) ended(ctx context.Context, l *link, err error) {
-	served := false
-	select {
-	case <-l.ready:
-		served = true
-	default:
-	}
+// ended leaves the center ready for the next link.
+func (d *center) ended(ctx context.Context, l *link, err error) {
+	c, served := d.conn, l.served()
 	c.mu.Lock()
 	var wait time.Duration
-	c.refused = nil
+	d.refused = nil
 	if served {
-		c.failures = 0
+		d.failures = 0
 	} else {
-		c.failures++
-		wait = min(c.pool.cfg.BackoffMax, 50*time.Millisecond<<min(c.failures, 16))
-		c.notBefore = time.Now().Add(wait)
+		d.failures++
+		wait = min(c.pool.cfg.BackoffMax, 50*time.Millisecond<<min(d.failures, 16))
+		d.notBefore = time.Now().Add(wait)
 	}
-	if c.link == l {
-		c.link = nil
+	if d.link == l {
+		d.link = nil
 	}
 	c.mu.Unlock()
 
 	if !served {
-		l.err = c.connectFailed(ctx, err, wait)
+		l.err = d.connectFailed(ctx, err, wait)
 		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
 			c.mu.Lock()
-			c.refused = l.err // nobody waits for another refusal
+			d.refused = l.err // nobody waits for another refusal
 			c.mu.Unlock()
 		}
 		close(l.ready)
 	}
 	if !errors.Is(err, errIdle) && ctx.Err() == nil {
-		c.pool.log.Info("connection ended", "account", c.account.ID, "dc", c.account.DC, "error", err)
+		c.pool.log.Info("connection ended", "account", c.account.ID, "dc", d.dc, "error", err)
 	}
 	close(l.down)
 }
 
 // backoff waits until the next connect is allowed.
-func (c *Conn) backoff(ctx context.Context) error {
-	c.mu.Lock()
-	wait := time.Until(c.notBefore)
-	c.mu.Unlock()
+func (d *center) backoff(ctx context.Context) error {
+	d.conn.mu.Lock()
+	wait := time.Until(d.notBefore)
+	d.conn.mu.Unlock()
 	if wait <= 0 {
 		return ctx.Err()
 	}
@@ -91,7 +138,8 @@ func (c *Conn) backoff(ctx context.Context) error {
 }
 
 // serve connects and stays until the connection ends.
-func (c *Conn) serve(ctx context.Context, l *link) error {
+func (d *center) serve(ctx context.Context, l *link) error {
+	c := d.conn
 	// A limit for the connect alone: it is lifted when the link is ready.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -100,11 +148,11 @@ func (c *Conn) serve(ctx context.Context, l *link) error {
 	})
 	defer limit.Stop()
 
-	session, err := c.pool.registry.Session(ctx, c.account.ID)
+	session, err := d.session(ctx)
 	if err != nil {
 		return err
 	}
-	dial, err := c.pool.dialer(c.account, session)
+	dial, err := c.pool.dialer(c.account, session.DC)
 	if err != nil {
 		return err
 	}
@@ -112,26 +160,46 @@ func (c *Conn) serve(ctx context.Context, l *link) error {
 	if err != nil {
 		return cmp.Or(limited(ctx), err)
 	}
+	if session.Key.IsZero() {
+		if session, err = d.newKey(ctx, socket); err != nil {
+			_ = socket.Close() // the exchange is over anyway
+			return cmp.Or(limited(ctx), err)
+		}
+	}
 	l.conn, err = batching.New(socket, crypto.Key(session.Key.Bytes()).WithID(), session.Salt, batching.Config{
 		CallTimeout: c.pool.cfg.CallTimeout,
-		OnUpdate:    c.onUpdate,
-		Log:         c.pool.log.With("account", c.account.ID),
+		OnUpdate:    d.onUpdate,
+		Log:         c.pool.log.With("account", c.account.ID, "dc", d.dc),
 	})
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	err = l.conn.Run(ctx, func(ctx context.Context) error {
-		if err := c.begin(ctx, l); err != nil {
+		if err := d.begin(ctx, l); err != nil {
 			return err
 		}
 		if !limit.Stop() {
 			return context.Cause(ctx)
 		}
 		close(l.ready)
-		c.saveSalt(ctx, l, session)
+		d.saveSalt(ctx, l, session)
 		return c.untilIdle(ctx, l)
 	})
 	return cmp.Or(limited(ctx), keyForgotten(err))
+}
+
+// session is the auth key of this data center; away from home, a zero one if it is
+// still to be made.
+func (d *center) session(ctx context.Context) (accounts.Session, error) {
+	c := d.conn
+	if !d.isAway() {
+		return c.pool.registry.Session(ctx, c.account.ID)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := d.made
+	s.DC = d.dc
+	return s, nil
 }
 
 // limited is why the time to connect was over, nil if it was not.
@@ -143,8 +211,12 @@ func limited(ctx context.Context) error {
 }
 
 // begin makes the first call of the session, which tells Telegram what client
-// this is.
-func (c *Conn) begin(ctx context.Context, l *link) error {
+// this is, and whatever else comes before all other calls.
+func (d *center) begin(ctx context.Context, l *link) error {
+	c := d.conn
+	if !c.lease.Valid() {
+		return accounts.ErrLeaseLost // making a connection takes time
+	}
 	device := c.account.Device
 	defaults := c.pool.cfg.Device
 	var config tg.Config
@@ -160,15 +232,19 @@ func (c *Conn) begin(ctx context.Context, l *link) error {
 	if err != nil {
 		return fmt.Errorf("initConnection: %w", err)
 	}
-	if c.userID.Load() == 0 {
-		if err := c.learnSelf(ctx, l); err != nil {
-			return err
-		}
+	switch {
+	case d.isAway():
+		err = d.logIn(ctx, l)
+	case c.userID.Load() == 0:
+		err = c.learnSelf(ctx, l)
+	}
+	if err != nil {
+		return err
 	}
 	c.mu.Lock()
-	c.usedAt = time.Now()
+	l.usedAt = time.Now()
 	c.mu.Unlock()
-	c.pool.log.Debug("connected", "account", c.account.ID, "dc", c.account.DC)
+	c.pool.log.Debug("connected", "account", c.account.ID, "dc", d.dc)
 	return nil
 }
 
@@ -188,9 +264,15 @@ func (c *Conn) learnSelf(ctx context.Context, l *link) error {
 	return errors.New("users.getUsers: the answer does not hold the account itself")
 }
 
-// saveSalt stores the salt with which the next connection can begin.
-func (c *Conn) saveSalt(ctx context.Context, l *link, s accounts.Session) {
-	salt := l.conn.Salt()
+// saveSalt keeps the salt with which the next connection can begin.
+func (d *center) saveSalt(ctx context.Context, l *link, s accounts.Session) {
+	c, salt := d.conn, l.conn.Salt()
+	if d.isAway() {
+		c.mu.Lock()
+		d.made.Salt = salt
+		c.mu.Unlock()
+		return
+	}
 	if salt == s.Salt || !c.lease.Valid() {
 		return
 	}
@@ -213,10 +295,10 @@ func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 		case <-t.C:
 		}
 		c.mu.Lock()
-		left := c.pool.cfg.IdleAfter - time.Since(c.usedAt)
-		busy := c.inFlight > 0
+		left := c.pool.cfg.IdleAfter - time.Since(l.usedAt)
+		busy := l.inFlight > 0
 		if left <= 0 && !busy {
-			l.idle = true // the next call makes a new link, which waits for the end of this
+			l.leaving = true // the next call makes a new link, which waits for the end of this
 			c.mu.Unlock()
 			return errIdle
 		}
@@ -225,8 +307,12 @@ func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 	}
 }
 
-// onUpdate takes what Telegram sends unasked.
-func (c *Conn) onUpdate(body []byte) {
+// onUpdate takes what Telegram sends unasked. Home sends all there is.
+func (d *center) onUpdate(body []byte) {
+	if d.isAway() {
+		return
+	}
+	c := d.conn
 	us, err := tg.DecodeUpdates(&bin.Buffer{Buf: body})
 	if err != nil {
 		c.pool.log.Debug("unknown message from Telegram", "account", c.account.ID, "error", err)

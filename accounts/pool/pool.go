@@ -29,7 +29,8 @@ type Config struct {
 	// DCs replaces Telegram's data centers: id to host:port. If any is given, no
 	// other server is ever dialled.
 	DCs map[int]string
-	// PublicKeys are the servers' RSA keys; default: Telegram's.
+	// PublicKeys are the servers' RSA keys, by which auth keys are made at data
+	// centers other than the account's own; default: Telegram's.
 	PublicKeys []exchange.PublicKey
 
 	// Device fills what an account does not say of itself.
@@ -49,6 +50,9 @@ func (c Config) withDefaults() Config {
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.IdleAfter = cmp.Or(c.IdleAfter, 10*time.Minute)
 	c.BackoffMax = cmp.Or(c.BackoffMax, 30*time.Second)
+	if len(c.PublicKeys) == 0 {
+		c.PublicKeys = telegramKeys()
+	}
 	if c.OnUpdates == nil {
 		c.OnUpdates = func(accounts.ID, tg.UpdatesClass) {}
 	}
@@ -120,7 +124,7 @@ func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	return fresh, nil
 }
 
-// Drop closes the account's connection and returns once it is closed.
+// Drop closes the account's connections and returns once they are closed.
 func (p *Pool) Drop(id accounts.ID) {
 	p.mu.Lock()
 	c := p.conns[id]
@@ -136,9 +140,7 @@ func (p *Pool) Connected() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
-		if c.connected() {
-			n++
-		}
+		n += c.connected()
 	}
 	return n
 }

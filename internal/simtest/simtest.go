@@ -26,8 +26,9 @@ type World struct {
 	Registry *accounts.Registry
 	Log      *slog.Logger
 
-	leases map[accounts.ID]accounts.Lease
-	users  map[accounts.ID]tgsim.User
+	siblings []*tgsim.Server
+	leases   map[accounts.ID]accounts.Lease
+	users    map[accounts.ID]tgsim.User
 }
 
 // New makes a World with one account, and one user of the same username, for
@@ -67,6 +68,19 @@ func NewOn(t testing.TB, url string, names ...accounts.ID) *World {
 		w.AddAccount(t, accounts.Account{ID: name})
 	}
 	return w
+}
+
+// Sibling runs another data center of the simulated Telegram until the test ends.
+// Pools that are made later know its address.
+func (w *World) Sibling(t testing.TB, dc int) *tgsim.Server {
+	t.Helper()
+	sib, err := w.Sim.Sibling(tgsim.Config{DC: dc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	Background(t, "sibling", sib.Run)
+	w.siblings = append(w.siblings, sib)
+	return sib
 }
 
 // Keys makes a keyset.
@@ -141,6 +155,9 @@ func (w *World) PoolConfig(cfg pool.Config) pool.Config {
 	cfg.APIID = 1
 	if cfg.DCs == nil {
 		cfg.DCs = map[int]string{w.Sim.DC(): w.Sim.Addr()}
+		for _, sib := range w.siblings {
+			cfg.DCs[sib.DC()] = sib.Addr()
+		}
 	}
 	cfg.PublicKeys = []exchange.PublicKey{{RSA: w.Sim.PublicKey()}}
 	return cfg
@@ -157,8 +174,10 @@ func (w *World) Pool(t testing.TB, cfg pool.Config) *pool.Pool {
 // Clean fails the test if a rule of MTProto was broken.
 func (w *World) Clean(t testing.TB) {
 	t.Helper()
-	for _, v := range w.Sim.Stats().Violation {
-		t.Errorf("broken rule of MTProto: %+v", v)
+	for _, sim := range append([]*tgsim.Server{w.Sim}, w.siblings...) {
+		for _, v := range sim.Stats().Violation {
+			t.Errorf("data center %d: broken rule of MTProto: %+v", sim.DC(), v)
+		}
 	}
 }
 
