@@ -38,6 +38,7 @@ type Batch struct {
 type BatchCall struct {
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
+	Invoke  *Invoke  `json:"invoke,omitempty"`
 }
 
 func (b Batch) fill(e *Envelope) { e.Batch = &b }
@@ -64,7 +65,7 @@ func (b *Batch) validate(account accounts.ID) error {
 	}
 	for i := range b.Calls {
 		if err := b.Calls[i].Validate(account); err != nil {
-			return below(callPath(i), err)
+			return InCall(i, err)
 		}
 	}
 	return nil
@@ -72,11 +73,15 @@ func (b *Batch) validate(account accounts.ID) error {
 
 // Kind returns the kind of the call, "" if none or several are set.
 func (c *BatchCall) Kind() Kind {
-	switch {
-	case c.Send != nil && c.Resolve == nil:
+	switch *c {
+	case BatchCall{}:
+		return ""
+	case BatchCall{Send: c.Send}:
 		return KindSend
-	case c.Resolve != nil && c.Send == nil:
+	case BatchCall{Resolve: c.Resolve}:
 		return KindResolve
+	case BatchCall{Invoke: c.Invoke}:
+		return KindInvoke
 	}
 	return ""
 }
@@ -89,8 +94,10 @@ func (c *BatchCall) Validate(account accounts.ID) error {
 		return c.Send.validate(account)
 	case KindResolve:
 		return validatePeer("resolve.peer", c.Resolve.Peer, account)
+	case KindInvoke:
+		return c.Invoke.validate()
 	}
-	return invalid("", "a call has exactly one of %s, %s", KindSend, KindResolve)
+	return invalid("", "a call has exactly one of %s, %s, %s", KindSend, KindResolve, KindInvoke)
 }
 
 // UnmarshalJSON reads a batch whose calls say where they are wrong: the error is
@@ -112,7 +119,7 @@ func (b *Batch) UnmarshalJSON(data []byte) error {
 	for i, call := range raw.Calls {
 		var c BatchCall
 		if err := c.UnmarshalJSON(call); err != nil {
-			return below(callPath(i), err)
+			return InCall(i, err)
 		}
 		b.Calls = append(b.Calls, c)
 	}
@@ -162,7 +169,9 @@ func strictly(data []byte, v any) error {
 	return invalid("", "%s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
-func callPath(i int) string { return fmt.Sprintf("batch.calls[%d]", i) }
+// InCall puts the path of a *FieldError, which begins in a call, below that call of
+// its batch.
+func InCall(i int, err error) error { return below(fmt.Sprintf("batch.calls[%d]", i), err) }
 
 // below puts the path of a *FieldError under another one.
 func below(path string, err error) error {
@@ -191,8 +200,13 @@ type CallResult struct {
 	Kind   Kind            `json:"kind"`
 	State  State           `json:"state"` // Succeeded, Failed, Unknown or Skipped
 	Result json.RawMessage `json:"result,omitempty"`
-	Error  *Error          `json:"error,omitempty"`
+	// ResultOmitted says that the result went beyond MaxBatchResults, and is lost.
+	ResultOmitted bool   `json:"result_omitted,omitempty"`
+	Error         *Error `json:"error,omitempty"`
 }
+
+// MaxBatchResults is how many bytes the results of a batch's calls have together.
+const MaxBatchResults = 64 << 20
 
 // Count is how many calls ended in the state.
 func (r *BatchResult) Count(s State) (n int) {

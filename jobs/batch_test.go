@@ -56,7 +56,7 @@ func TestBatchRefusals(t *testing.T) {
 		{"no object", calls(good, `7`), "batch.calls[1]", "number"},
 		{"both in a call", calls(`{"send":{"to":"me","text":"x"},"resolve":{"peer":"me"}}`), "batch.calls[0]", "exactly one of"},
 		{"nested", calls(good, good, `{"batch":{"calls":[`+good+`]}}`), "batch.calls[2].batch", "cannot be a call of a batch"},
-		{"unknown kind", calls(`{"invoke":{}}`), "batch.calls[0]", `unknown field "invoke"`},
+		{"unknown kind", calls(`{"dance":{}}`), "batch.calls[0]", `unknown field "dance"`},
 		{"unknown field of a send", calls(good, `{"send":{"to":"me","text":"x","loud":true}}`), "batch.calls[1]", `unknown field "loud"`},
 		{"field of another type", calls(`{"send":{"to":7,"text":"x"}}`), "batch.calls[0].send.to", "number"},
 		{"peer", calls(good, good, good, `{"send":{"to":"a b","text":"x"}}`), "batch.calls[3].send.to", `"a b"`},

@@ -20,25 +20,40 @@ import (
 // Client puts jobs on accounts' lines and learns what became of them. It needs
 // Redis alone and is safe for concurrent use.
 type Client struct {
-	rdb   redis.UniversalClient // immutable, as is tasks
+	rdb   redis.UniversalClient // immutable, as are tasks and check
 	tasks *asynq.Client
+	check func(*Envelope) error // nil: none
 	waits *waits
 }
 
 // NewClient returns a client over rdb, which stays the caller's.
-func NewClient(rdb redis.UniversalClient) *Client {
-	return &Client{
+func NewClient(rdb redis.UniversalClient, opts ...ClientOption) *Client {
+	c := &Client{
 		rdb:   rdb,
 		tasks: asynq.NewClientFromRedisClient(&wakeClient{UniversalClient: rdb}),
 		waits: newWaits(rdb),
 	}
+	for _, o := range opts {
+		o(c)
+	}
+	return c
+}
+
+// ClientOption changes a client.
+type ClientOption func(*Client)
+
+// Check has every job checked before it is enqueued, once its shape is good. The
+// error is a *FieldError. That of package raw gives the worker's own verdict on raw
+// calls.
+func Check(check func(*Envelope) error) ClientOption {
+	return func(c *Client) { c.check = check }
 }
 
 // Close ends the client's subscription, and with it every Wait (ErrClosed). It
 // does not close the Redis client.
 func (c *Client) Close() { c.waits.close() }
 
-// Payload is what a job does: Send, Resolve, Batch or Sync.
+// Payload is what a job does: Send, Resolve, Batch, Sync or Invoke.
 type Payload interface{ fill(e *Envelope) }
 
 func (s Send) fill(e *Envelope)    { e.Send = &s }
@@ -97,7 +112,7 @@ func (c *Client) Enqueue(ctx context.Context, account accounts.ID, p Payload, op
 // EnqueueEnvelope is Enqueue for a job that was read as JSON. A missing version
 // means the one that this package writes.
 func (c *Client) EnqueueEnvelope(ctx context.Context, e Envelope, opts ...Option) (Job, error) {
-	n, err := prepare(e, opts)
+	n, err := c.prepare(e, opts)
 	if err != nil {
 		return Job{}, err
 	}
@@ -126,7 +141,7 @@ func (n *entry) job(existing bool) Job {
 }
 
 // prepare validates a job and names it. It does no I/O.
-func prepare(e Envelope, opts []Option) (*entry, error) {
+func (c *Client) prepare(e Envelope, opts []Option) (*entry, error) {
 	var at time.Time
 	for _, o := range opts {
 		o(&e, &at)
@@ -136,6 +151,11 @@ func prepare(e Envelope, opts []Option) (*entry, error) {
 	}
 	if err := e.Validate(); err != nil {
 		return nil, err
+	}
+	if c.check != nil {
+		if err := c.check(&e); err != nil {
+			return nil, err
+		}
 	}
 	payload, err := json.Marshal(e)
 	if err != nil {

@@ -27,10 +27,11 @@ const (
 	KindResolve Kind = "resolve"
 	KindBatch   Kind = "batch"
 	KindSync    Kind = "sync"
+	KindInvoke  Kind = "invoke"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch, KindSync} }
+func Kinds() []Kind { return []Kind{KindSend, KindResolve, KindBatch, KindSync, KindInvoke} }
 
 // Order policies: what a lane does when one of its jobs fails for good.
 const (
@@ -64,6 +65,7 @@ type Envelope struct {
 	Resolve *Resolve `json:"resolve,omitempty"`
 	Batch   *Batch   `json:"batch,omitempty"`
 	Sync    *Sync    `json:"sync,omitempty"`
+	Invoke  *Invoke  `json:"invoke,omitempty"`
 }
 
 // Send sends one text message.
@@ -96,7 +98,7 @@ type Resolve struct {
 
 // Kind returns the kind of the job, "" if none or several are set.
 func (e *Envelope) Kind() Kind {
-	one := BatchCall{Send: e.Send, Resolve: e.Resolve}
+	one := BatchCall{Send: e.Send, Resolve: e.Resolve, Invoke: e.Invoke}
 	switch {
 	case e.Batch == nil && e.Sync == nil:
 		return one.Kind()
@@ -115,7 +117,7 @@ type FieldError struct {
 	Path    string `json:"path"` // as in the JSON: "send.text"; empty for the whole
 	Message string `json:"message"`
 	// Code says what is wrong with a peer: that of a peers.ParseError, or
-	// peers.CodeOtherAccount.
+	// peers.CodeOtherAccount; or with a raw call: that of a tljson.Error.
 	Code string `json:"code,omitempty"`
 }
 
@@ -163,6 +165,8 @@ func (e *Envelope) Validate() error {
 		return e.Batch.validate(e.Account)
 	case KindSync:
 		return e.Sync.validate(e.Account)
+	case KindInvoke:
+		return e.Invoke.validate()
 	}
 	return invalid("", "a job has exactly one of %s", kindNames())
 }

@@ -91,6 +91,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add("batch", []byte(batchOf(`"calls":[{"send":{"to":"@bob","text":"hi"}},{"resolve":{"peer":"me"}}],"ordered":true,"on_error":"stop"`)))
 	f.Add("batch", []byte(batchOf(`"calls":[null,{"batch":{}}]`)))
 	f.Add("sync", []byte(syncOf(`"what":"messages","of":"@bob","limit":7`)))
+	f.Add("invoke", []byte(invokeOf(`"method":"messages.getHistory","params":{"peer":"@bob","limit":10},"retry_unknown":true`)))
+	f.Add("invoke", []byte(invokeOf(`"method":"help.getConfig"`)))
+	f.Add("invoke", []byte(invokeOf(`"method":"a.b","params":null`)))
+	f.Add("batch", []byte(batchOf(`"calls":[{"invoke":{"method":"users.getUsers","params":{"id":["me",{"_":"inputUser","user_id":"9007199254740993"}]}}}]`)))
 	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
 		e, err := jobs.Decode(jobs.Kind(kind), payload)
 		if err != nil {

@@ -76,7 +76,8 @@ func (c *Client) wait(ctx context.Context, id string, each func(Result)) (Result
 type waiter struct {
 	outcome chan Result // size 1: there is one; closed with the client
 	news    chan Result // size 1: the latest progress; nil if nobody wants it
-	heard   bool        // guarded by waits.mu: news came since the channel was confirmed
+	heard   bool        // guarded by waits.mu, as is last: news came since the channel was confirmed
+	last    *Tally      // that was told: a key may be read again
 }
 
 // tell replaces what the waiter has not taken yet. Only one goroutine at a time may
@@ -214,7 +215,10 @@ func (w *waits) deliver(id string, payload []byte, heard bool) {
 			}
 		case one.news != nil && r.Progress != nil && (heard || !one.heard):
 			one.heard = one.heard || heard
-			one.tell(r)
+			if one.last == nil || *one.last != *r.Progress {
+				one.last = r.Progress
+				one.tell(r)
+			}
 		}
 	}
 }

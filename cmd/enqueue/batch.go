@@ -17,11 +17,13 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/raw"
 )
 
 func batchCommand(env *cli.Env) *cobra.Command {
 	var o order
 	var batch jobs.Batch
+	var allowed raw.Allowed
 	cmd := &cobra.Command{
 		Use:   "batch FILE",
 		Short: "Make many calls in one job",
@@ -29,6 +31,7 @@ func batchCommand(env *cli.Env) *cobra.Command {
 
   {"send": {"to": "@bob", "text": "Hello"}}
   {"resolve": {"peer": "@durov"}}
+  {"invoke": {"method": "messages.getHistory", "params": {"peer": "@durov", "limit": 10}}}
 
 The calls leave together, and run at the same time or, with --ordered, one behind
 the other. Calls that have no result when the job is interrupted (a flood wait, a
@@ -50,7 +53,7 @@ A batch has %d calls at most, and %d bytes.`, jobs.MaxCalls, jobs.MaxBytes),
 			if err != nil {
 				return err
 			}
-			if batch.Calls, err = readCallsFrom(cmd.Context(), env, account, args[0]); err != nil {
+			if batch.Calls, err = readCallsFrom(cmd.Context(), env, account, allowed, args[0]); err != nil {
 				return err
 			}
 			return o.place(cmd.Context(), env, cmd.Flags(), jobs.Envelope{Batch: &batch})
@@ -58,27 +61,28 @@ A batch has %d calls at most, and %d bytes.`, jobs.MaxCalls, jobs.MaxBytes),
 	}
 	o.register(cmd, 0)
 	fs := cmd.Flags()
+	allowVar(fs, &allowed)
 	fs.BoolVar(&batch.Ordered, "ordered", false, "run each call once the one before it has ended")
 	cli.ChoiceVar(fs, &batch.OnError, "on-error", "", "what a failed call does to the others", jobs.OnErrorStop, jobs.OnErrorContinue)
 	return cmd
 }
 
 // readCallsFrom reads the calls of a file, or of stdin for "-".
-func readCallsFrom(ctx context.Context, env *cli.Env, account accounts.ID, name string) ([]jobs.BatchCall, error) {
+func readCallsFrom(ctx context.Context, env *cli.Env, account accounts.ID, allowed raw.Allowed, name string) ([]jobs.BatchCall, error) {
 	if name == "-" {
-		return readCalls("stdin", cli.Reader(ctx, env.Stdin), account)
+		return readCalls("stdin", cli.Reader(ctx, env.Stdin), account, allowed)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, cli.Usage("%w; give a file with one call a line, or - for stdin", err)
 	}
 	defer f.Close()
-	return readCalls(name, cli.Reader(ctx, f), account)
+	return readCalls(name, cli.Reader(ctx, f), account, allowed)
 }
 
 // readCalls reads one call a line; empty lines do not count. Its errors name the
 // line.
-func readCalls(name string, r io.Reader, account accounts.ID) ([]jobs.BatchCall, error) {
+func readCalls(name string, r io.Reader, account accounts.ID, allowed raw.Allowed) ([]jobs.BatchCall, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var calls []jobs.BatchCall
 	total := 0
@@ -94,7 +98,7 @@ func readCalls(name string, r io.Reader, account accounts.ID) ([]jobs.BatchCall,
 			if len(calls) == jobs.MaxCalls {
 				return nil, cli.Usage("%s:%d: a batch has at most %d calls; split it", name, n, jobs.MaxCalls)
 			}
-			c, err := readCall(line, account)
+			c, err := readCall(line, account, allowed)
 			if err != nil {
 				return nil, cli.Usage("%s:%d: %w", name, n, err)
 			}
@@ -110,14 +114,18 @@ func readCalls(name string, r io.Reader, account accounts.ID) ([]jobs.BatchCall,
 	return calls, nil
 }
 
-func readCall(line string, account accounts.ID) (c jobs.BatchCall, err error) {
+func readCall(line string, account accounts.ID, allowed raw.Allowed) (c jobs.BatchCall, err error) {
 	if !utf8.ValidString(line) { // JSON's decoder would replace what is not
 		return c, errors.New("the line is not UTF-8")
 	}
 	if err := c.UnmarshalJSON([]byte(line)); err != nil {
 		return c, err
 	}
-	return c, c.Validate(account)
+	if err := c.Validate(account); err != nil || c.Invoke == nil {
+		return c, err
+	}
+	_, err = raw.Read(c.Invoke, account, allowed)
+	return c, err
 }
 
 // printCalls prints what became of a batch's calls, and nothing of other jobs. What
@@ -135,14 +143,20 @@ func printCalls(out *cli.Out, asked *jobs.Batch, r jobs.Result) error {
 		}
 		// The same words as for a job of its own.
 		says := summary(jobs.Result{Kind: c.Kind, State: c.State, Result: c.Result, Error: c.Error})
+		if c.ResultOmitted {
+			says = "its answer went beyond what a batch keeps"
+		}
 		t.Row(strconv.Itoa(i), what, string(c.State), says)
 	}
 	return t.Flush()
 }
 
 func describe(c jobs.BatchCall) string {
-	if c.Send != nil {
+	switch {
+	case c.Send != nil:
 		return "send to " + shorten(c.Send.To)
+	case c.Invoke != nil:
+		return "invoke " + shorten(c.Invoke.Method)
 	}
 	return "resolve " + shorten(c.Resolve.Peer)
 }

@@ -63,7 +63,9 @@ func TestBatchUsage(t *testing.T) {
 		{"text", hi + "\n" + `{"send":{"to":"me","text":""}}`, "stdin:2: send.text: is empty*"},
 		{"field", `{"send":{"to":"me","text":"x","loud":true}}`, "stdin:1: unknown field \"loud\""},
 		{"type", `{"send":{"to":7,"text":"x"}}`, "stdin:1: send.to: a JSON number does not fit here"},
-		{"kind", `{"invoke":{}}`, "stdin:1: unknown field \"invoke\""},
+		{"kind", `{"forward":{}}`, "stdin:1: unknown field \"forward\""},
+		{"raw call", hi + "\n" + `{"invoke":{"method":"messages.getHistory","params":{"per":"me"}}}`, "stdin:2: invoke.params.per: is no field of messages.getHistory*"},
+		{"raw call refused", `{"invoke":{"method":"auth.logOut"}}`, "stdin:1: invoke.method: auth.logOut is refused*"},
 		{"nested", `{"batch":{"calls":[]}}`, "stdin:1: batch: a batch cannot be a call of a batch*"},
 		{"too many", many, "stdin:5001: a batch has at most 5000 calls; split it"},
 		{"too large", strings.Repeat(strings.Repeat(" ", 1000)+hi+"\n", 2000), "stdin:1017: a batch has at most 1048576 bytes*"},
@@ -149,7 +151,7 @@ func FuzzReadCalls(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		calls, err := readCalls("f", strings.NewReader(s), "alice")
+		calls, err := readCalls("f", strings.NewReader(s), "alice", nil)
 		if err != nil {
 			var exit *cli.ExitError
 			if !errors.As(err, &exit) || exit.Code != cli.ExitUsage {
@@ -170,7 +172,7 @@ func FuzzReadCalls(f *testing.F) {
 			}
 			lines = append(lines, string(line))
 		}
-		again, err := readCalls("f", strings.NewReader(strings.Join(lines, "\n")), "alice")
+		again, err := readCalls("f", strings.NewReader(strings.Join(lines, "\n")), "alice", nil)
 		if err != nil || !slices.EqualFunc(calls, again, func(a, b jobs.BatchCall) bool { return cmp.Equal(a, b) }) {
 			t.Errorf("%q was read as %s, which is read as %v: %v", s, lines, fmt.Sprint(again), err)
 		}

@@ -35,10 +35,14 @@ type order struct {
 }
 
 func (o *order) register(cmd *cobra.Command, wait time.Duration) {
-	fs := cmd.Flags()
+	o.flags(cmd.Flags(), wait)
+	_ = cmd.MarkFlagRequired("account")
+}
+
+// flags are those of register; the command itself asks for --account.
+func (o *order) flags(fs *pflag.FlagSet, wait time.Duration) {
 	cli.RedisVar(fs, &o.redis)
 	fs.StringVar(&o.account, "account", "", "`name` of the account that does it")
-	_ = cmd.MarkFlagRequired("account")
 	fs.StringVar(&o.idempotencyKey, "idempotency-key", "", "a repeated command with this `key` is the same job, and runs once")
 	fs.StringVar(&o.orderKey, "order-key", "", "jobs of the account with this `key` run in the order they were enqueued; a send's is its peer, and \"\" is none")
 	cli.ChoiceVar(fs, &o.orderPolicy, "order-policy", "", "what jobs behind this one do when it fails for good: run, or wait until it is retried or cancelled", jobs.PolicyContinue, jobs.PolicyBlock)

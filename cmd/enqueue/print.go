@@ -45,6 +45,9 @@ func printResult(out *cli.Out, r jobs.Result, details bool) error {
 	if out.JSON {
 		return out.Object(r)
 	}
+	if !details && r.State == jobs.Succeeded && r.Kind == jobs.KindInvoke && len(r.Result) > 0 {
+		return printAnswer(out, r.Result)
+	}
 	if details || r.State == jobs.Succeeded && (r.Kind == jobs.KindResolve || r.Kind == jobs.KindSync) {
 		return printDetails(out, r)
 	}
@@ -75,7 +78,10 @@ func printDetails(out *cli.Out, r jobs.Result) error {
 			row("retry after", (time.Duration(r.Error.RetryAfter) * time.Second).String())
 		}
 	}
-	resultRows(r, row)
+	answer := r.Kind == jobs.KindInvoke && len(r.Result) > 0
+	if !answer {
+		resultRows(r, row)
+	}
 	if r.ResultOmitted {
 		row("result", omitted)
 	}
@@ -86,7 +92,10 @@ func printDetails(out *cli.Out, r jobs.Result) error {
 	row("started", cli.Time(r.StartedAt))
 	row("finished", cli.Time(r.FinishedAt))
 	row("worker", r.Worker)
-	return t.Flush()
+	if err := t.Flush(); err != nil || !answer {
+		return err
+	}
+	return printAnswer(out, r.Result)
 }
 
 // resultRows prints what a job brought. A result of a kind that this program

@@ -69,8 +69,13 @@ func flagOf(path string) string {
 		return "PEER"
 	case "sync.what":
 		return "WHAT"
+	case "invoke.method":
+		return "METHOD"
 	case "":
 		return "the job"
+	}
+	if param, ok := strings.CutPrefix(path, "invoke.params"); ok {
+		return "params" + param // as the JSON has it
 	}
 	path = path[strings.LastIndex(path, ".")+1:]
 	return "--" + strings.ReplaceAll(path, "_", "-")

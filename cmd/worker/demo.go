@@ -128,6 +128,10 @@ func demoJobs(ctx context.Context, d *devInstance) ([]demoJob, error) {
 			return nil, err
 		}
 	}
+	history := jobs.Invoke{Method: "messages.getHistory", Params: json.RawMessage(`{"peer": "@news", "limit": 1}`)}
+	if err := put("bob", history.Method+" of @news", history); err != nil {
+		return nil, err
+	}
 	for i, id := range ids {
 		res, err := client.Wait(ctx, id)
 		if err != nil {
@@ -238,6 +242,12 @@ func outcomeText(r jobs.Result) string {
 	var batch jobs.BatchResult
 	if r.Kind == jobs.KindBatch && json.Unmarshal(r.Result, &batch) == nil {
 		return batch.Summary()
+	}
+	var answer struct {
+		Type string `json:"_"`
+	}
+	if r.Kind == jobs.KindInvoke && json.Unmarshal(r.Result, &answer) == nil {
+		return fmt.Sprintf("%s, %d bytes of JSON", answer.Type, len(r.Result))
 	}
 	return string(r.Result)
 }

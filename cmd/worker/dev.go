@@ -22,6 +22,7 @@ import (
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
+	"github.com/tgswitchboard/switchboard/jobs/handlers"
 )
 
 // devNames are the accounts of the development instance. Each is a user of the
@@ -34,6 +35,7 @@ type devConfig struct {
 	Dir      string // for the database and the key
 	Redis    string // address of the embedded Redis
 	Telegram string // address of the simulated Telegram
+	Handlers handlers.Config
 }
 
 // devInstance is a whole installation inside one process: a simulated Telegram,
@@ -92,7 +94,7 @@ func newDevInstance(ctx context.Context, cfg devConfig, log *slog.Logger) (_ *de
 		return nil, err
 	}
 	d.node = newNode(d.db, d.redis, keys, nodeConfig{
-		Name: "dev",
+		Name: "dev", Handlers: cfg.Handlers,
 		Pool: pool.Config{APIID: 1, DCs: map[int]string{d.sim.DC(): d.sim.Addr()}, PublicKeys: publicKeys(d.sim.PublicKey())},
 	}, log)
 	return d, nil
@@ -224,6 +226,7 @@ func (d *databaseFlag) devKey() string {
 func devCommand(env *cli.Env) *cobra.Command {
 	cfg := devConfig{}
 	var control string
+	var files fileFlags
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process: a simulated Telegram, Redis, a database, a worker, 3 accounts",
@@ -234,6 +237,12 @@ func devCommand(env *cli.Env) *cobra.Command {
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if err := files.config(&cfg.Handlers); err != nil {
+				return err
+			}
+			if err := checkAllowed(cfg.Handlers.Allow); err != nil {
+				return err
+			}
 			ln, err := listenHTTP("control", control)
 			if err != nil {
 				return err
@@ -261,6 +270,8 @@ func devCommand(env *cli.Env) *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&cfg.Redis, "redis-listen", "127.0.0.1:7379", "`address` of the embedded Redis")
 	fs.StringVar(&cfg.Telegram, "telegram-listen", "127.0.0.1:7443", "`address` of the simulated Telegram")
+	files.register(fs)
+	allowVar(fs, &cfg.Handlers.Allow)
 	fs.StringVar(&control, "control", "127.0.0.1:7380", "`address` of the simulated Telegram's record and faults, over HTTP")
 	return cmd
 }

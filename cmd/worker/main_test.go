@@ -55,7 +55,7 @@ func must(t testing.TB, env map[string]string, stdin string, args ...string) ran
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	got := must(t, nil, "", "demo")
-	for _, want := range []string{"11 jobs, 0 failed", "16 of 16 messages sent, each once", "5 of 5 calls succeeded", "5      1       5              4", "0 broken rules", "alice", "bob", "carol", "contacts.resolveUsername"} {
+	for _, want := range []string{"12 jobs, 0 failed", "messages.channelMessages, ", "16 of 16 messages sent, each once", "5 of 5 calls succeeded", "5      1       5              4", "0 broken rules", "alice", "bob", "carol", "contacts.resolveUsername"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the output lacks %q:\n%s", want, got.stdout)
 		}
@@ -205,6 +205,8 @@ func TestBadInput(t *testing.T) {
 		{"Redis unreachable", i.env, []string{"run"}, cli.ExitUnavailable, []string{"127.0.0.1:1"}},
 		{"no api id", without(i.env, "SWITCHBOARD_TELEGRAM_API_ID"), []string{"run"}, cli.ExitUsage, []string{"--telegram.api-id", "my.telegram.org"}},
 		{"bad data center", i.env, []string{"run", "--telegram.dc", "two"}, cli.ExitUsage, []string{`"two"`, "ID=HOST:PORT"}},
+		{"method that is not refused", i.env, []string{"run", "--allow-method", "auth.logOut,mesages.sendMessage"}, cli.ExitUsage, []string{"mesages.sendMessage"}},
+		{"the same of dev", nil, []string{"dev", "--allow-method", "help.getConfig"}, cli.ExitUsage, []string{"help.getConfig"}},
 		{"public key without a key", i.env, []string{"run", "--telegram.public-key", noKey}, cli.ExitUsage, []string{"nokey.json"}},
 		{"no capacity", i.env, []string{"run", "--capacity", "0"}, cli.ExitUsage, []string{"--capacity", "1 or more"}},
 		{"health port taken", with(i.env, "SWITCHBOARD_REDIS", redisURL), []string{"run", "--http", taken.Addr().String()}, cli.ExitUsage, []string{taken.Addr().String()}},

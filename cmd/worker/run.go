@@ -22,6 +22,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/jobs/dispatch"
+	"github.com/tgswitchboard/switchboard/jobs/raw"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
@@ -38,6 +39,8 @@ type runFlags struct {
 	dcs        []string
 	publicKeys []string
 
+	allowed raw.Allowed
+
 	capacity           int
 	concurrency        int
 	accountConcurrency int
@@ -45,6 +48,8 @@ type runFlags struct {
 	drain              time.Duration
 	idleAfter          time.Duration
 	namesADay          int
+
+	files fileFlags
 }
 
 func runCommand(env *cli.Env) *cobra.Command {
@@ -72,12 +77,14 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.StringVar(&f.apiHash, "telegram.api-hash", "", "the application's hash; only logins need it, and run makes none")
 	fs.StringArrayVar(&f.dcs, "telegram.dc", nil, "`2=HOST:PORT` is data center 2; may be repeated. With it no other server is dialled")
 	fs.StringArrayVar(&f.publicKeys, "telegram.public-key", nil, "`file` with the servers' RSA public key in PEM (default: Telegram's); may be repeated")
+	allowVar(fs, &f.allowed)
 	fs.IntVar(&f.capacity, "capacity", 1000, "accounts that this worker holds at most")
 	fs.IntVar(&f.concurrency, "concurrency", 500, "jobs that run at once")
 	fs.IntVar(&f.accountConcurrency, "account-concurrency", 100, "jobs of one account that run at once, half of them of one order key")
 	fs.DurationVar(&f.leaseTTL, "lease-ttl", 10*time.Second, "how long a lease outlives a worker that dies")
 	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
 	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
+	f.files.register(fs)
 	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
 	return cmd
 }
@@ -134,6 +141,10 @@ func (f *runFlags) config() (nodeConfig, error) {
 		Resolver: resolver.Config{NamesADay: f.namesADay},
 		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: f.drain},
 	}
+	cfg.Handlers.Allow = f.allowed
+	if err := checkAllowed(f.allowed); err != nil {
+		return cfg, err
+	}
 	if cfg.Resolver.NamesADay == 0 {
 		cfg.Resolver.NamesADay = -1 // its zero is a default
 	}
@@ -155,6 +166,9 @@ func (f *runFlags) config() (nodeConfig, error) {
 		if c.bad {
 			return cfg, cli.Usage("--%s has to be %s", c.flag, c.want)
 		}
+	}
+	if err := f.files.config(&cfg.Handlers); err != nil {
+		return cfg, err
 	}
 	if cfg.Pool.DCs, err = parseDCs(f.dcs); err != nil {
 		return cfg, cli.Usage("--telegram.dc: %w", err)

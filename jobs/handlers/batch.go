@@ -35,21 +35,22 @@ type batchRun struct {
 	inv     tg.Invoker // conn, for what Telegram is asked before a call
 	account accounts.Account
 
-	size  int             // calls of the next step at most; halved when one fails in an order
-	ready map[int]message // prepared, by index
-	anew  map[int]bool    // addressed in another way, once Telegram had refused the first
-	again bool            // in this step some were
-	retry error           // of the call that is to be repeated first
-	wait  time.Duration   // until then
+	size  int           // calls of the next step at most; halved when one fails in an order
+	ready map[int]call  // prepared, by index
+	anew  map[int]bool  // addressed in another way, once Telegram had refused the first
+	again bool          // in this step some were
+	retry error         // of the call that is to be repeated first
+	wait  time.Duration // until then
 }
 
-// batch makes the calls of a batch that have no result yet. Its error is that of
-// a call that has to be tried again; what has ended by then is in j.progress.
+// batch makes the calls of a batch that have no result yet, or a raw call that is a
+// job of its own. Its error is that of a call that has to be tried again; what has
+// ended by then is in j.progress.
 func (h *Handlers) batch(ctx context.Context, j *job, conn *pool.Conn, inv tg.Invoker) (any, error) {
-	r := &batchRun{Handlers: h, job: j, conn: conn, inv: inv, account: conn.Account(), size: window, ready: map[int]message{}, anew: map[int]bool{}}
+	r := &batchRun{Handlers: h, job: j, conn: conn, inv: inv, account: conn.Account(), size: window, ready: map[int]call{}, anew: map[int]bool{}}
 	step := r.ordered
-	if !j.envelope.Batch.Ordered {
-		step, r.size = r.unordered, len(j.envelope.Batch.Calls)
+	if b := j.progress.batch; !b.Ordered {
+		step, r.size = r.unordered, len(b.Calls)
 	}
 	for {
 		j.progress.skip()
@@ -69,19 +70,19 @@ func (h *Handlers) batch(ctx context.Context, j *job, conn *pool.Conn, inv tg.In
 	}
 }
 
-// ordered does the next step of an ordered batch: the sends up to a call that
+// ordered does the next step of an ordered batch: the calls up to a resolve, which
 // cannot leave before they have ended, or else that one.
 func (r *batchRun) ordered(ctx context.Context, todo []int) {
-	calls := r.job.envelope.Batch.Calls
-	sends := 0
-	for sends < len(todo) && calls[todo[sends]].Send != nil {
-		sends++
+	calls := r.job.progress.batch.Calls
+	n := 0
+	for n < len(todo) && calls[todo[n]].Resolve == nil {
+		n++
 	}
-	if sends == 0 {
+	if n == 0 {
 		r.resolveCall(ctx, todo[0])
 		return
 	}
-	ms, errs := r.messages(ctx, todo[:sends])
+	cs, errs := r.prepared(ctx, todo[:n])
 	for k, err := range errs {
 		if err == nil {
 			continue
@@ -92,12 +93,12 @@ func (r *batchRun) ordered(ctx context.Context, todo []int) {
 		}
 		// It is prepared again in its place: the calls before it may have met the
 		// peer.
-		ms = ms[:k]
+		cs = cs[:k]
 		break
 	}
-	r.invoke(ctx, todo[:len(ms)], ms, true)
+	r.invoke(ctx, todo[:len(cs)], cs, true)
 	// What is behind a failure leaves again: where many fail, few should leave.
-	if last := todo[len(ms)-1]; r.job.progress.results[last].State == "" {
+	if last := todo[len(cs)-1]; r.job.progress.results[last].State == "" {
 		r.size = max(r.size/2, lookups)
 	} else {
 		r.size = min(2*r.size, window)
@@ -118,14 +119,14 @@ func (r *batchRun) unordered(ctx context.Context, todo []int) {
 
 // atOnce makes calls at the same time.
 func (r *batchRun) atOnce(ctx context.Context, todo []int) {
-	calls := r.job.envelope.Batch.Calls
-	var sends, resolves []int
+	calls := r.job.progress.batch.Calls
+	var direct, resolves []int
 	for _, i := range todo {
 		if r.job.progress.results[i].State != "" {
 			continue // skipped
 		}
-		if calls[i].Send != nil {
-			sends = append(sends, i)
+		if calls[i].Resolve == nil {
+			direct = append(direct, i)
 		} else {
 			resolves = append(resolves, i)
 		}
@@ -138,95 +139,119 @@ func (r *batchRun) atOnce(ctx context.Context, todo []int) {
 	for k, i := range resolves {
 		r.ended(ctx, i, found[k], errs[k])
 	}
-	ms, errs := r.messages(ctx, sends)
-	for k, i := range sends {
+	cs, errs := r.prepared(ctx, direct)
+	for k, i := range direct {
 		if errs[k] != nil {
 			r.ended(ctx, i, nil, errs[k])
 		}
 	}
 	r.job.progress.skip()
 	n := 0
-	for k, i := range sends {
+	for k, i := range direct {
 		if errs[k] == nil && r.job.progress.results[i].State == "" {
-			sends[n], ms[n] = i, ms[k]
+			direct[n], cs[n] = i, cs[k]
 			n++
 		}
 	}
 	if n > 0 {
-		r.invoke(ctx, sends[:n], ms[:n], false)
+		r.invoke(ctx, direct[:n], cs[:n], false)
 	}
 }
 
-// messages prepares sends. What memory and the store know costs Telegram nothing;
-// the rest is asked at the same time.
-func (r *batchRun) messages(ctx context.Context, indexes []int) ([]message, []error) {
-	ms, errs := make([]message, len(indexes)), make([]error, len(indexes))
-	known := func(ctx context.Context, ref peers.Ref) (resolver.Found, error) {
-		return r.Resolver.Known(ctx, r.account, ref)
-	}
+// prepared makes calls ready to leave.
+func (r *batchRun) prepared(ctx context.Context, indexes []int) ([]call, []error) {
+	cs, errs := make([]call, len(indexes)), make([]error, len(indexes))
 	each(len(indexes), func(k int) {
-		i := indexes[k]
-		if m, ok := r.ready[i]; ok {
-			ms[k] = m
+		if c, ok := r.ready[indexes[k]]; ok {
+			cs[k] = c
 			return
 		}
-		send, random := r.job.envelope.Batch.Calls[i].Send, callID(r.job.id, i)
-		ms[k], errs[k] = r.message(ctx, r.account, known, send, random)
-		if errors.Is(errs[k], peers.ErrUnknown) {
-			ms[k], errs[k] = r.message(ctx, r.account, r.asking(r.account, r.inv, send.SearchDialogs), send, random)
-		}
+		cs[k], errs[k] = r.prepare(ctx, indexes[k])
 	})
 	for k, i := range indexes {
 		if errs[k] == nil {
-			r.ready[i] = ms[k]
+			r.ready[i] = cs[k]
 		}
 	}
-	return ms, errs
+	return cs, errs
 }
 
-// invoke makes sends, and files how each ended.
-func (r *batchRun) invoke(ctx context.Context, indexes []int, ms []message, ordered bool) {
-	calls, answers := make([]pool.Call, len(ms)), make([]tg.UpdatesBox, len(ms))
-	for k, m := range ms {
-		calls[k] = pool.Call{In: m.req, Out: &answers[k]}
+// prepare makes one call ready. What memory and the store know costs Telegram nothing;
+// the rest is asked.
+func (r *batchRun) prepare(ctx context.Context, i int) (call, error) {
+	c, name := r.job.progress.batch.Calls[i], r.job.callName(i)
+	if inv := c.Invoke; inv != nil {
+		made, err := r.rawCall(ctx, r.account, r.asking(r.account, r.inv, inv.SearchDialogs), inv, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.upload(ctx, r.inv, made.peer(), made.req.Files); err != nil {
+			return nil, err
+		}
+		return made, nil
+	}
+	known := func(ctx context.Context, ref peers.Ref) (resolver.Found, error) {
+		return r.Resolver.Known(ctx, r.account, ref)
+	}
+	m, err := r.message(ctx, r.account, known, c.Send, randomID(name))
+	if errors.Is(err, peers.ErrUnknown) {
+		m, err = r.message(ctx, r.account, r.asking(r.account, r.inv, c.Send.SearchDialogs), c.Send, randomID(name))
+	}
+	return m, err
+}
+
+// invoke makes calls, and files how each ended.
+func (r *batchRun) invoke(ctx context.Context, indexes []int, cs []call, ordered bool) {
+	if err := r.writeAhead(ctx, r.job, indexes, cs); err != nil {
+		r.retry, r.wait = err, 0
+		return
+	}
+	calls := make([]pool.Call, len(cs))
+	for k, c := range cs {
+		calls[k] = pool.Call{In: c.request(), Out: c.answer()}
 	}
 	refused := map[int]error{}
 	r.conn.InvokeAll(ctx, calls, ordered, func(k int, err error) {
+		i := indexes[k]
 		if errors.Is(err, pool.ErrNotRun) {
+			r.job.progress.harmless(i)
 			return // it goes again, or is skipped
 		}
-		if _, answered := tgerr.As(err); answered && !r.anew[indexes[k]] {
+		err = cs[k].failed(err)
+		if _, answered := tgerr.As(err); answered && !r.anew[i] {
 			refused[k] = err
 			return
 		}
-		var sent jobs.SendResult
+		var result any
 		if err == nil {
-			r.Resolver.Learn(r.account.ID, &answers[k])
-			sent, err = ms[k].result(answers[k].Updates)
+			r.Resolver.Learn(r.account.ID, calls[k].Out)
+			result, err = cs[k].result(calls[k].Out)
+			err = cs[k].failed(err)
 		}
-		r.ended(ctx, indexes[k], sent, err)
+		r.ended(ctx, i, result, err)
 		r.save(ctx, r.job)
 	})
-	for k := range ms {
+	for k := range cs {
 		if why := refused[k]; why != nil {
-			r.readdress(ctx, indexes[k], ms[k], why)
+			r.readdress(ctx, indexes[k], cs[k], why)
 		}
 	}
 }
 
-// readdress makes a send that was refused ready to leave again, or ended.
-func (r *batchRun) readdress(ctx context.Context, i int, m message, why error) {
-	m, err := r.Handlers.anew(ctx, r.account, r.inv, m, why)
+// readdress makes a call that was refused ready to leave again, or ended.
+func (r *batchRun) readdress(ctx context.Context, i int, c call, why error) {
+	c, err := c.anew(ctx, r.askingAgain(r.account, r.inv), why)
 	if err != nil {
 		r.ended(ctx, i, nil, err)
 		return
 	}
-	r.ready[i], r.anew[i], r.again = m, true, true
+	r.job.progress.harmless(i)
+	r.ready[i], r.anew[i], r.again = c, true, true
 }
 
 // resolveCall makes a resolve in its place.
 func (r *batchRun) resolveCall(ctx context.Context, i int) {
-	found, err := r.resolve(ctx, r.account, r.inv, r.job.envelope.Batch.Calls[i].Resolve)
+	found, err := r.resolve(ctx, r.account, r.inv, r.job.progress.batch.Calls[i].Resolve)
 	r.ended(ctx, i, found, err)
 }
 
@@ -238,6 +263,7 @@ func (r *batchRun) ended(ctx context.Context, i int, answer any, err error) {
 		r.job.progress.ended(i, end)
 		return
 	}
+	r.job.progress.harmless(i)
 	r.job.progress.doubtful[i] = errors.Is(err, pool.ErrAnswerLost)
 	var wait time.Duration // a lost lease or connection does not wait
 	var scheduled *jobs.RetryError
@@ -249,9 +275,14 @@ func (r *batchRun) ended(ctx context.Context, i int, answer any, err error) {
 	}
 }
 
-// callID is the random_id of a call of a batch. No job has an id with a zero byte,
-// so it is that of no other message.
-func callID(job string, i int) int64 { return randomID(job + "\x00" + strconv.Itoa(i)) }
+// callName is what the random ids of a call are made of. No job has an id with a zero
+// byte, so they are those of no other call.
+func (j *job) callName(i int) string {
+	if j.kind == jobs.KindInvoke {
+		return j.id
+	}
+	return j.id + "\x00" + strconv.Itoa(i)
+}
 
 // each calls f for 0 to n-1, a few at the same time. A panic of f is the caller's.
 func each(n int, f func(k int)) {

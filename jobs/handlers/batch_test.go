@@ -289,6 +289,17 @@ func TestLongBatchGoesOn(t *testing.T) {
 	}
 }
 
+func TestLargeResults(t *testing.T) {
+	t.Parallel()
+	const half = jobs.MaxBatchResults / 2
+	if got := handlers.Omitted(half, half-1, 2, 1, 1); !slices.Equal(got, []bool{false, false, true, false, true}) {
+		t.Errorf("left out are %v", got)
+	}
+	if got := handlers.Omitted(2*half + 1); got[0] {
+		t.Error("a call alone lacks its result")
+	}
+}
+
 func TestNotEncodable(t *testing.T) {
 	t.Parallel()
 	state, err := handlers.Judged(fmt.Errorf("messages.sendMessage: %w: too large", pool.ErrNotEncodable))

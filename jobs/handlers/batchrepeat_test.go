@@ -48,9 +48,15 @@ func (f *fixture) interrupted(t *testing.T, wait string, ordered bool) (jobs.Bat
 // waiting waits until a job waits.
 func (f *fixture) waiting(t *testing.T, id string) {
 	t.Helper()
-	simtest.Until(t, "the job waits", func() bool {
+	f.state(t, id, jobs.Waiting)
+}
+
+// state waits until a job is in a state.
+func (f *fixture) state(t *testing.T, id string, want jobs.State) {
+	t.Helper()
+	simtest.Until(t, "the job is "+string(want), func() bool {
 		r, err := f.client.Get(t.Context(), id)
-		return err == nil && r.State == jobs.Waiting
+		return err == nil && r.State == want
 	})
 }
 

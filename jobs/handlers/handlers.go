@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
+	"github.com/tgswitchboard/switchboard/jobs/raw"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
 )
 
@@ -54,26 +56,37 @@ type Config struct {
 	MaxAttempts int           // of one job; waits do not count; default 10
 	Patience    time.Duration // with a ledger or Redis that does not answer, while the lease lasts; default 30s
 	TellEvery   time.Duration // how far the store, and those who watch, may lag behind a sync; default 1s
+	Allow       raw.Allowed   // restricted methods that raw calls may name; default none
+
+	// Files of raw calls. Without FilesDir no path is read; without FetchURLs no URL.
+	FilesDir   string         // below it are the files that calls may name, for every worker the same
+	FetchURLs  bool           // on the public internet
+	FetchAllow []netip.Prefix // addresses that are fetched from though they are not public
+	MaxFile    int64          // bytes; default 2000 MiB, which is what Telegram takes without Premium
+	MaxFetch   int64          // bytes behind a URL, which are copied to the temporary directory; default 100 MiB, and never more than MaxFile
 }
 
 func (c Config) withDefaults() Config {
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 10)
 	c.Patience = cmp.Or(c.Patience, 30*time.Second)
 	c.TellEvery = cmp.Or(c.TellEvery, time.Second)
+	c.MaxFile = cmp.Or(c.MaxFile, 2000<<20)
+	c.MaxFetch = min(cmp.Or(c.MaxFetch, 100<<20), c.MaxFile)
 	return c
 }
 
 // Handlers runs jobs of every kind. It implements asynq.Handler.
 type Handlers struct {
 	Deps
-	cfg Config
+	cfg     Config
+	uploads chan struct{} // has a place for each file that is uploaded
 }
 
 var _ asynq.Handler = (*Handlers)(nil)
 
 // New returns the handlers.
 func New(deps Deps, cfg Config) *Handlers {
-	return &Handlers{Deps: deps, cfg: cfg.withDefaults()}
+	return &Handlers{Deps: deps, cfg: cfg.withDefaults(), uploads: make(chan struct{}, maxUploads)}
 }
 
 // job is one run of one task.
@@ -83,7 +96,7 @@ type job struct {
 	lease    accounts.Lease
 	envelope *jobs.Envelope
 	attempt  int       // from 1
-	progress *progress // of a batch
+	progress *progress // of a batch or a raw call
 	walk     *walk     // of a sync
 }
 
@@ -119,7 +132,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	if done != nil {
-		return h.published(ctx, j, *done, done.Kind == jobs.KindBatch || done.Kind == jobs.KindSync)
+		return h.published(ctx, j, *done, done.Kind != jobs.KindSend && done.Kind != jobs.KindResolve)
 	}
 	res := jobs.Result{
 		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
@@ -142,7 +155,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 			return err
 		}
 	}
-	if cancelled {
+	if cancelled && !j.over() {
 		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
 		res.Result = j.partly()
 		return h.finish(ctx, j, res)
@@ -184,6 +197,12 @@ func (h *Handlers) ending(ctx context.Context, j *job, answer any, err error) (e
 		failure, retry := h.judge(ctx, j, err)
 		return jobs.CallResult{State: failure.state, Error: failure.err}, retry
 	}
+	switch answer := answer.(type) {
+	case jobs.CallResult: // of a raw call that is a job
+		return answer, nil
+	case json.RawMessage: // an answer to one; writing it anew would cost as much as the first time
+		return jobs.CallResult{State: jobs.Succeeded, Result: answer}, nil
+	}
 	text, err := json.Marshal(answer)
 	if err != nil {
 		return jobs.CallResult{State: jobs.Unknown, Error: &jobs.Error{Name: "bad_answer",
@@ -198,8 +217,8 @@ func text(s string) string {
 }
 
 // runThrough runs the job again at once while connections come and go: snoozed,
-// it would let the account's next jobs pass. Every kind there is may be repeated:
-// see judge.
+// it would let the account's next jobs pass. A call that must not be repeated has
+// ended by then: see judge.
 func (h *Handlers) runThrough(ctx context.Context, j *job) (answer any, err error) {
 	for range maxReconnects {
 		answer, err = h.run(ctx, j)
@@ -223,6 +242,9 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 			err = fmt.Errorf("a defect of this program: %v", x)
 		}
 	}()
+	if j.over() {
+		return j.progress.results[0], nil
+	}
 	conn, err := h.Pool.Acquire(ctx, j.lease)
 	if err != nil {
 		return nil, err
@@ -247,6 +269,9 @@ func (h *Handlers) run(ctx context.Context, j *job) (answer any, err error) {
 		return h.batch(ctx, j, conn, inv)
 	case jobs.KindSync:
 		return h.sync(ctx, j, conn.Account(), inv)
+	case jobs.KindInvoke:
+		_, err := h.batch(ctx, j, conn, inv)
+		return j.progress.results[0], err
 	}
 	return nil, fmt.Errorf("kind %q has no handler", j.kind)
 }

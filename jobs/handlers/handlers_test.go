@@ -38,6 +38,7 @@ type fixture struct {
 	client *jobs.Client
 	ledger *db.Ledger
 	leases *accounts.Leases
+	held   []accounts.ID
 
 	dispatch dispatch.Config // of workers to come
 }
@@ -45,14 +46,16 @@ type fixture struct {
 func setup(t testing.TB, more ...accounts.Account) *fixture {
 	t.Helper()
 	w := simtest.New(t, "alice", "bob")
+	held := []accounts.ID{"alice", "bob"}
 	for _, a := range more {
 		w.AddAccount(t, a)
+		held = append(held, a.ID)
 	}
 	opt, err := redis.ParseURL(testenv.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{World: w, redis: redis.NewClient(opt), ledger: w.DB.Ledger(db.LedgerConfig{})}
+	f := &fixture{World: w, redis: redis.NewClient(opt), ledger: w.DB.Ledger(db.LedgerConfig{}), held: held}
 	t.Cleanup(func() { _ = f.redis.Close() })
 	f.client = jobs.NewClient(f.redis)
 	t.Cleanup(f.client.Close)
@@ -73,9 +76,9 @@ func (f *fixture) work(t testing.TB, cfg handlers.Config, change func(*handlers.
 	if change != nil {
 		change(&deps)
 	}
-	gained := []accounts.Lease{f.Lease("alice"), f.Lease("bob")}
-	if robot := f.Lease("robot"); robot.Account != "" {
-		gained = append(gained, robot)
+	var gained []accounts.Lease
+	for _, id := range f.held {
+		gained = append(gained, f.Lease(id))
 	}
 	d.Gain(gained)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +116,7 @@ func (f *fixture) enqueue(t *testing.T, account accounts.ID, p jobs.Payload, opt
 // outcome waits for a job and checks that both its homes tell the same.
 func (f *fixture) outcome(t *testing.T, id string) jobs.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	res, err := f.client.Wait(ctx, id)
 	if err != nil {

@@ -41,13 +41,21 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		foreign *peers.OtherAccountError
 		field   *jobs.FieldError
 		budget  *resolver.BudgetError
+		later   *jobs.RetryError
+		byName  *rawError
+		file    *fileError
 	)
 	telegram, answered := tgerr.As(err)
+	if unclear := doubt(err); unclear != nil {
+		return failure{jobs.Unknown, unclear}, nil
+	}
 	switch {
 	case errors.Is(err, accounts.ErrLeaseLost), errors.Is(err, pool.ErrClosed):
 		return failure{}, fmt.Errorf("job %s: %w: %w", j.id, accounts.ErrLeaseLost, err)
 	case errors.Is(err, lane.ErrBehind), errors.Is(err, errLong):
 		return failure{}, snooze(0, err)
+	case errors.As(err, &later):
+		return failure{}, later
 	case errors.As(err, &flood):
 		return failure{}, snooze(flood.Wait, err)
 	case errors.As(err, &budget):
@@ -68,20 +76,25 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 	case errors.As(err, &unknown):
 		return failed(0, unknown.Code, unknown.Message), nil
 
+	case errors.As(err, &file):
+		return h.unsendable(j, file)
+
 	case errors.Is(err, pool.ErrNotEncodable):
 		return failed(0, "not_encodable", fmt.Sprintf("nothing was sent: %v", err)), nil
 
-	// The random_id makes a repeated send harmless, and a resolve always is.
+	// A repeat is harmless, or wanted.
 	case errors.Is(err, pool.ErrAnswerLost), errors.Is(err, pool.ErrNotSent):
 		return failure{}, snooze(0, err)
+	case errors.Is(err, pool.ErrBadAnswer) && errors.As(err, &byName) && byName.reads:
+		return failed(0, "bad_answer", fmt.Sprintf("Telegram answered, but not in a form that this version reads: %v", err)), nil
 	case errors.Is(err, pool.ErrBadAnswer):
-		return failure{jobs.Unknown, &jobs.Error{Name: "bad_answer", Message: fmt.Sprintf("Telegram answered, but not in a form that this version reads, so whether the job was done is not known: %v", err)}}, nil
+		return failure{jobs.Unknown, badAnswer(err)}, nil
 	case answered && telegram.IsType("RANDOM_ID_DUPLICATE"):
 		// The first call with this random_id is still being run, or was: never a
 		// new one.
 		return h.again(j, err, failure{jobs.Unknown, &jobs.Error{Code: telegram.Code, Name: telegram.Message,
 			Message: "Telegram has seen this message before and does not say what became of it; look into the chat before sending it again"}})
-	case answered && (telegram.Code >= 500 || telegram.Code < 0):
+	case answered && troubled(telegram):
 		return h.again(j, err, failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram failed %d times: %v", j.attempt, err)))
 	case answered:
 		return failed(telegram.Code, telegram.Message, refusal(telegram, err)), nil
@@ -103,7 +116,7 @@ func invalidName(err error) string {
 // account is good, and a repeat is harmless. It is judge's view of such errors,
 // before judge is asked.
 func disconnected(err error) bool {
-	if errors.Is(err, accounts.ErrNeedsLogin) || errors.Is(err, accounts.ErrBanned) {
+	if doubt(err) != nil || errors.Is(err, accounts.ErrNeedsLogin) || errors.Is(err, accounts.ErrBanned) {
 		return false // no other connection would do better
 	}
 	var connect *pool.ConnectError

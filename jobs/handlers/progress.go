@@ -18,14 +18,19 @@ const (
 	saveLimit = 10 * time.Second
 )
 
-// progress is what has become of a batch's calls. It belongs to the goroutine that
-// runs the job. A nil progress is of a job that is no batch.
+// progress is what has become of a batch's calls, or of a raw call, which is a batch of
+// one as to this. It belongs to the goroutine that runs the job. Jobs of other kinds
+// have none.
 type progress struct {
 	batch *jobs.Batch
 	// results has state "" for calls that have none yet.
 	results []jobs.CallResult
+	size    int // bytes of the results
 	// doubtful calls may have been run although they have no result.
 	doubtful map[int]bool
+	// ahead are calls of which the store says that they may have been made; false of
+	// those that have done nothing so far. See once.go.
+	ahead map[int]bool
 
 	unsaved map[int]jobs.CallResult
 	stored  bool // the store has some
@@ -34,28 +39,35 @@ type progress struct {
 	written map[int]jobs.CallResult
 }
 
-// resume finds out what earlier runs of a batch or a sync have done.
+// resume finds out what earlier runs of a job have done.
 func (h *Handlers) resume(ctx context.Context, j *job) error {
+	batch, known := j.envelope.Batch, map[int]jobs.CallResult{}
 	switch j.kind {
 	case jobs.KindBatch:
+	case jobs.KindInvoke:
+		batch = &jobs.Batch{Calls: []jobs.BatchCall{{Invoke: j.envelope.Invoke}}}
 	case jobs.KindSync:
 		return h.resumeWalk(ctx, j)
 	default:
 		return nil
 	}
-	known, err := patiently(ctx, h, j, "read what is done of the batch", func(ctx context.Context) (map[int]jobs.CallResult, error) {
-		return h.Progress.Calls(ctx, j.id)
-	})
-	if err != nil {
-		return err
+	if j.kind == jobs.KindBatch || leavesNote(j.envelope.Invoke) {
+		var err error
+		known, err = patiently(ctx, h, j, "read what is done of the job", func(ctx context.Context) (map[int]jobs.CallResult, error) {
+			return h.Progress.Calls(ctx, j.id)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	p := &progress{batch: j.envelope.Batch, doubtful: map[int]bool{}, unsaved: map[int]jobs.CallResult{},
+	p := &progress{batch: batch, doubtful: map[int]bool{}, ahead: map[int]bool{}, unsaved: map[int]jobs.CallResult{},
 		stored: len(known) > 0, savedAt: time.Now()}
 	p.results = make([]jobs.CallResult, len(p.batch.Calls))
 	for i := range p.results {
 		r, ok := known[i]
 		if ok {
 			p.results[i] = r
+			p.size += len(r.Result)
 		}
 		p.doubtful[i] = !ok && p.stored
 	}
@@ -73,9 +85,15 @@ func (p *progress) pending(most int) (todo []int) {
 	return todo
 }
 
-// ended notes a call's result.
+// ended notes a call's result. What goes beyond what a batch may bring is left out: a
+// worker holds all of it in memory.
 func (p *progress) ended(i int, r jobs.CallResult) {
 	r.Kind = p.batch.Calls[i].Kind()
+	if n := len(r.Result); len(p.results) > 1 && p.size+n > jobs.MaxBatchResults {
+		r.Result, r.ResultOmitted = nil, true
+	} else {
+		p.size += n
+	}
 	p.results[i], p.unsaved[i] = r, r
 }
 
@@ -95,21 +113,27 @@ func (p *progress) skip() {
 
 func (p *progress) result() jobs.BatchResult { return jobs.BatchResult{Calls: p.results} }
 
+// over tells that the job is a raw call that has its result, perhaps from an earlier
+// run.
+func (j *job) over() bool {
+	return j.kind == jobs.KindInvoke && j.progress != nil && j.progress.results[0].State != ""
+}
+
 // partly is the result of a job that ends before all is done, nil if there is none.
 func (j *job) partly() json.RawMessage {
-	if j.walk != nil {
+	switch {
+	case j.walk != nil:
 		return j.walk.partly(j.envelope.Sync)
+	case j.kind == jobs.KindBatch && j.progress != nil:
+		return j.progress.partly()
 	}
-	return j.progress.partly()
+	return nil
 }
 
 // partly is the result of a batch that ends before all of its calls, nil if none
 // of them has a result. Of the others it claims nothing: a run that was cut short
 // may have made them.
 func (p *progress) partly() json.RawMessage {
-	if p == nil {
-		return nil
-	}
 	rest := p.pending(len(p.results))
 	if len(rest) == len(p.results) {
 		return nil
@@ -125,9 +149,12 @@ func (p *progress) partly() json.RawMessage {
 	return text
 }
 
-// save begins to write what is new, unless it did so a moment ago.
+// save begins to write what is new of a batch, unless it did so a moment ago.
 func (h *Handlers) save(ctx context.Context, j *job) {
 	p := j.progress
+	if j.kind != jobs.KindBatch {
+		return // a raw call that has a result is over
+	}
 	select {
 	case err := <-p.saving:
 		p.wrote(err)
@@ -173,9 +200,10 @@ func (h *Handlers) keep(ctx context.Context, j *job, retry error) error {
 	}
 	p := j.progress
 	p.settle()
-	if p == nil {
+	if p == nil || j.kind == jobs.KindInvoke && !p.stored {
 		return nil
 	}
+	p.takeBack()
 	var again *jobs.RetryError
 	if errors.As(retry, &again) && again.Block {
 		if err := h.forget(ctx, j); err != nil {
@@ -191,7 +219,7 @@ func (h *Handlers) keep(ctx context.Context, j *job, retry error) error {
 	if len(p.unsaved) == 0 {
 		return nil
 	}
-	return h.change(ctx, j, "store what is done of the batch", func(ctx context.Context) error {
+	return h.change(ctx, j, "store what is done of the job", func(ctx context.Context) error {
 		return h.Progress.SaveCalls(ctx, j.lease, j.id, p.unsaved)
 	})
 }
@@ -203,7 +231,7 @@ func (h *Handlers) forget(ctx context.Context, j *job) error {
 			return h.Cursors.Forget(ctx, j.id)
 		})
 	}
-	return h.change(ctx, j, "forget the calls of the batch", func(ctx context.Context) error {
+	return h.change(ctx, j, "forget what is done of the job", func(ctx context.Context) error {
 		return h.Progress.ForgetCalls(ctx, j.id)
 	})
 }

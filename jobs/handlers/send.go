@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gotd/td/bin"
 	"github.com/gotd/td/telegram/message/entity"
 	"github.com/gotd/td/telegram/message/html"
 	"github.com/gotd/td/telegram/message/markdown"
@@ -22,44 +23,23 @@ import (
 )
 
 // send looks up what it needs by inv, and sends by last.
-func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv, last tg.Invoker) (jobs.SendResult, error) {
+func (h *Handlers) send(ctx context.Context, j *job, a accounts.Account, inv, last tg.Invoker) (any, error) {
 	m, err := h.message(ctx, a, h.asking(a, inv, j.envelope.Send.SearchDialogs), j.envelope.Send, randomID(j.id))
 	if err != nil {
-		return jobs.SendResult{}, err
+		return nil, err
 	}
-	updates, err := tg.NewClient(last).MessagesSendMessage(ctx, m.req)
-	if err != nil {
-		if m, err = h.anew(ctx, a, inv, m, err); err != nil {
-			return jobs.SendResult{}, err
+	var c call = m
+	answer := c.answer()
+	if err := last.Invoke(ctx, c.request(), answer); err != nil {
+		if c, err = c.anew(ctx, h.askingAgain(a, inv), err); err != nil {
+			return nil, err
 		}
-		updates, err = tg.NewClient(last).MessagesSendMessage(ctx, m.req)
+		answer = c.answer()
+		if err := last.Invoke(ctx, c.request(), answer); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return jobs.SendResult{}, err
-	}
-	return m.result(updates)
-}
-
-// anew is a message that Telegram refused because of its peer, addressed in another
-// way. The error is why if there is none.
-func (h *Handlers) anew(ctx context.Context, a accounts.Account, inv tg.Invoker, m message, why error) (message, error) {
-	to, err := h.Resolver.Again(ctx, a, inv, m.ref, m.to, why)
-	if err != nil {
-		return message{}, err
-	}
-	req := *m.req
-	req.Peer = to.Input()
-	return message{req: &req, ref: m.ref, to: to, account: a.ID}, nil
-}
-
-// find is how a peer is looked up.
-type find func(ctx context.Context, ref peers.Ref) (resolver.Found, error)
-
-// asking looks into memory and the store, and then asks Telegram.
-func (h *Handlers) asking(a accounts.Account, inv tg.Invoker, dialogs bool) find {
-	return func(ctx context.Context, ref peers.Ref) (resolver.Found, error) {
-		return h.Resolver.Resolve(ctx, a, inv, ref, resolver.Ask{Dialogs: dialogs})
-	}
+	return c.result(answer)
 }
 
 // message is a send that is ready to leave.
@@ -99,13 +79,27 @@ func (h *Handlers) message(ctx context.Context, a accounts.Account, look find, s
 	return message{req: req, ref: to, to: found, account: a.ID}, nil
 }
 
-// result reads Telegram's answer to the message.
-func (m message) result(updates tg.UpdatesClass) (jobs.SendResult, error) {
-	id, date, err := sent(updates, m.req.RandomID)
+func (m message) request() bin.Encoder   { return m.req }
+func (m message) answer() bin.Decoder    { return &tg.UpdatesBox{} }
+func (m message) failed(err error) error { return err }
+func (m message) once() bool             { return false }
+
+func (m message) result(answer bin.Decoder) (any, error) {
+	id, date, err := sent(answer.(*tg.UpdatesBox).Updates, m.req.RandomID)
 	if err != nil {
-		return jobs.SendResult{}, err
+		return nil, err
 	}
 	return jobs.SendResult{MessageID: id, Date: int64(date), Peer: m.to.Ref(m.account).String()}, nil
+}
+
+func (m message) anew(ctx context.Context, look lookAgain, why error) (call, error) {
+	to, err := look(ctx, m.ref, m.to, why)
+	if err != nil {
+		return nil, err
+	}
+	req := *m.req
+	req.Peer = to.Input()
+	return message{req: &req, ref: m.ref, to: to, account: m.account}, nil
 }
 
 // randomID is the message's identity at Telegram, which drops a second message
