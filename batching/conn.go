@@ -21,6 +21,9 @@ type Config struct {
 	WriteTimeout time.Duration // for one frame; default 15s
 	AckDelay     time.Duration // of a lone acknowledgment; default 10s
 
+	// MaySend is asked immediately before every write, of acknowledgments, pings and
+	// repeats too. No ends the connection. Default: always.
+	MaySend func() bool
 	// OnUpdate is given what Telegram sends unasked. The reader waits for it.
 	OnUpdate func(body []byte)
 	Log      *slog.Logger
@@ -31,6 +34,9 @@ func (c Config) withDefaults() Config {
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 15*time.Second)
 	c.AckDelay = cmp.Or(c.AckDelay, 10*time.Second)
+	if c.MaySend == nil {
+		c.MaySend = func() bool { return true }
+	}
 	if c.OnUpdate == nil {
 		c.OnUpdate = func([]byte) {}
 	}

@@ -111,8 +111,14 @@ func (c *Conn) lingerLocked() time.Duration {
 	return linger
 }
 
-// write writes one frame.
+// errMayNotSend ends a connection whose owner has lost the right to it.
+var errMayNotSend = errors.New("the connection may not be used any more")
+
+// write writes one frame, unless it may not leave.
 func (c *Conn) write(b *bin.Buffer) error {
+	if !c.cfg.MaySend() {
+		return errMayNotSend
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.WriteTimeout)
 	defer cancel()
 	return c.transport.Send(ctx, b)

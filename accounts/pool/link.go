@@ -168,6 +168,7 @@ func (d *center) serve(ctx context.Context, l *link) error {
 	}
 	l.conn, err = batching.New(socket, crypto.Key(session.Key.Bytes()).WithID(), session.Salt, batching.Config{
 		CallTimeout: c.pool.cfg.CallTimeout,
+		MaySend:     c.lease.Valid, // a frozen process may wake up after its lease
 		OnUpdate:    d.onUpdate,
 		Log:         c.pool.log.With("account", c.account.ID, "dc", d.dc),
 	})
