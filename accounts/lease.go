@@ -33,6 +33,12 @@ type Grant struct {
 	Token   int64
 }
 
+// Holding is a grant that is in force.
+type Holding struct {
+	Grant
+	Set string // the account's labels, as Group.Set writes them
+}
+
 // tenure is the local state of one lease.
 type tenure struct {
 	grant    Grant

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,15 +17,19 @@ import (
 // implements it.
 type LeaseStore interface {
 	// Register makes a worker known for ttl from now.
-	Register(ctx context.Context, worker string, ttl time.Duration) error
+	Register(ctx context.Context, w Worker, ttl time.Duration) error
 	// Renew prolongs the worker, and so all its leases, with one statement;
 	// ErrLeaseLost once its time has run out.
 	Renew(ctx context.Context, worker string, ttl time.Duration) error
-	// Claim grants active accounts that no live worker holds, so that the worker
-	// ends with at most capacity of them and at most its fair share.
-	Claim(ctx context.Context, worker string, capacity int) ([]Grant, error)
+	// Retire makes the worker's weight 0: what it holds is to go to others.
+	Retire(ctx context.Context, worker string) error
+	// Fleet looks at all live workers and active accounts.
+	Fleet(ctx context.Context, worker string) (Fleet, error)
+	// Claim grants at most n active accounts that no live worker holds and whose
+	// labels are one of the sets; none to a worker whose time has run out.
+	Claim(ctx context.Context, worker string, sets []string, n int) ([]Grant, error)
 	// Held lists what the worker holds.
-	Held(ctx context.Context, worker string) ([]Grant, error)
+	Held(ctx context.Context, worker string) ([]Holding, error)
 	// Parked names accounts that the worker holds but that are not active.
 	Parked(ctx context.Context, worker string) ([]ID, error)
 	// Release gives grants back that the worker holds.
@@ -45,18 +50,35 @@ type Holder interface {
 // LeasesConfig tunes Leases. The zero value is usable.
 type LeasesConfig struct {
 	Capacity    int           // accounts held at most; default 1000
-	TTL         time.Duration // how long a lease lives without renewal; default 10s
+	Weight      int           // of this worker's share beside others'; default 1
+	Labels      Labels        // that an account needs to be claimed; default none
+	TTL         time.Duration // how long a lease lives without renewal, the same for all workers; default 10s
 	Margin      time.Duration // the holder's deadline is so much earlier; default TTL/5
 	Interval    time.Duration // between renewals; default TTL/5
 	DropTimeout time.Duration // for jobs in flight of an account that is handed back; default 30s
+
+	// Busy tells which accounts cost most to hand over; default: none.
+	Busy func(ID) bool
+	// Ring tells all workers that accounts were given back, and Rung is told so.
+	// Without them a worker finds out at its next renewal. Ring must not block for
+	// long.
+	Ring func(context.Context)
+	Rung <-chan struct{}
 }
 
 func (c LeasesConfig) withDefaults() LeasesConfig {
 	c.Capacity = cmp.Or(c.Capacity, 1000)
+	c.Weight = cmp.Or(c.Weight, 1)
 	c.TTL = cmp.Or(c.TTL, 10*time.Second)
 	c.Margin = cmp.Or(c.Margin, c.TTL/5)
 	c.Interval = cmp.Or(c.Interval, c.TTL/5)
 	c.DropTimeout = cmp.Or(c.DropTimeout, 30*time.Second)
+	if c.Busy == nil {
+		c.Busy = func(ID) bool { return false }
+	}
+	if c.Ring == nil {
+		c.Ring = func(context.Context) {}
+	}
 	return c
 }
 
@@ -68,19 +90,24 @@ type Leases struct {
 	cfg    LeasesConfig
 	log    *slog.Logger
 
-	retired atomic.Bool
-	unsure  atomic.Bool // the store may hold for us what we do not know of
+	unsure  atomic.Bool   // the store may hold for us what we do not know of
+	leaving chan struct{} // holds one for each account that is being handed back
 
 	mu     sync.Mutex // guards below
 	worker string     // current incarnation
 	until  *deadline  // of its leases; nil before the first
 	held   map[ID]*tenure
+	back   []Grant // to be released by whoever is releasing
+	giving bool    // somebody is
 }
 
 // NewLeases returns the leases of the worker called name. Two processes may
 // share a name: each has an incarnation of its own.
 func NewLeases(store LeaseStore, name string, holder Holder, cfg LeasesConfig, log *slog.Logger) *Leases {
-	return &Leases{store: store, name: name, holder: holder, cfg: cfg.withDefaults(), log: log, held: map[ID]*tenure{}}
+	return &Leases{
+		store: store, name: name, holder: holder, cfg: cfg.withDefaults(), log: log,
+		leaving: make(chan struct{}, departures), held: map[ID]*tenure{},
+	}
 }
 
 // Lease returns the lease of an account if this worker holds a valid one.
@@ -108,11 +135,8 @@ func (l *Leases) Registered() bool {
 	return l.until != nil && time.Now().Before(l.until.time())
 }
 
-// Retire ends claiming: the worker is about to stop, and accounts that it would
-// claim now would wait for nothing. What it holds it holds until Run ends.
-func (l *Leases) Retire() { l.retired.Store(true) }
-
-// Run claims and renews until ctx is done, then gives everything back. A clean
+// Run claims and renews until ctx is done, then gives everything back: each account
+// as soon as it has no job in flight, while the others are still served. A clean
 // stop returns nil.
 func (l *Leases) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -124,188 +148,137 @@ func (l *Leases) Run(ctx context.Context) error {
 	return nil
 }
 
+// term is the time of one incarnation.
+type term struct {
+	worker    string
+	until     deadline
+	departing sync.WaitGroup // accounts being handed back
+	balance   balance
+}
+
 // incarnation registers the worker under a new name and serves until its leases
-// are lost or ctx is done.
+// are lost, or ctx is done and all is given back.
 func (l *Leases) incarnation(ctx context.Context) error {
-	worker := l.name + "#" + rand.Text()[:10]
-	var until deadline
+	t := &term{worker: l.name + "#" + rand.Text()[:10]}
 	asked := time.Now()
-	if err := l.store.Register(ctx, worker, l.cfg.TTL); err != nil {
-		return fmt.Errorf("register worker %s: %w", worker, err)
+	me := Worker{ID: t.worker, Labels: l.cfg.Labels, Weight: l.cfg.Weight, Capacity: l.cfg.Capacity}
+	if err := l.store.Register(ctx, me, l.cfg.TTL); err != nil {
+		return fmt.Errorf("register worker %s: %w", t.worker, err)
 	}
-	until.set(asked.Add(l.cfg.TTL - l.cfg.Margin))
+	t.until.set(asked.Add(l.cfg.TTL - l.cfg.Margin))
 	l.mu.Lock()
-	l.worker, l.until = worker, &until
+	l.worker, l.until = t.worker, &t.until
 	l.mu.Unlock()
 
-	var leaving sync.WaitGroup // accounts being handed back
-	defer leaving.Wait()
-	err := l.serve(ctx, worker, &until, &leaving)
-	l.dropAll(ctx, &until)
+	err := l.serve(ctx, t)
+	l.dropAll(ctx)
+	t.departing.Wait()
 
 	// The worker's row goes even when the caller stops: a successor need not
 	// wait for it to run out.
 	uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.TTL)
 	defer cancel()
-	if uerr := l.store.Unregister(uctx, worker); uerr != nil {
-		l.log.Warn("worker's leases run out by themselves", "worker", worker, "error", uerr)
+	if uerr := l.store.Unregister(uctx, t.worker); uerr != nil {
+		l.log.Warn("worker's leases run out by themselves", "worker", t.worker, "error", uerr)
 	}
+	l.cfg.Ring(uctx)
 	return err
 }
 
-// serve renews and claims until ctx is done or the deadline has passed.
-func (l *Leases) serve(ctx context.Context, worker string, until *deadline, leaving *sync.WaitGroup) error {
-	tick := time.NewTicker(l.cfg.Interval)
-	defer tick.Stop()
+// serve renews, claims and hands over until the deadline has passed, or ctx is done
+// and nothing is held any more.
+func (l *Leases) serve(ctx context.Context, t *term) error {
+	renewal := time.NewTicker(l.cfg.Interval)
+	defer renewal.Stop()
+	look := time.NewTimer(0)
+	defer look.Stop()
+	end := time.NewTimer(time.Until(t.until.time()))
+	defer end.Stop()
+	stop, rung := ctx.Done(), l.cfg.Rung
+	var gone <-chan struct{} // once ctx is done: closed when all is given back
+	var failed error         // of the last renewal or look
+	ctx = context.WithoutCancel(ctx)
 	for {
-		failed := l.reconcile(ctx, worker, until, leaving)
-		if failed != nil && ctx.Err() == nil {
-			l.log.Warn("accounts not claimed; trying again", "worker", worker, "error", failed)
-		}
-		for renewed := false; !renewed; {
-			end := time.NewTimer(time.Until(until.time()))
-			select {
-			case <-ctx.Done():
-				end.Stop()
-				return nil
-			case <-end.C:
-				if failed == nil {
-					failed = ErrLeaseLost
-				}
-				return fmt.Errorf("renew worker %s in time: %w", worker, failed)
-			case <-tick.C:
-				end.Stop()
+		select {
+		case <-gone:
+			return nil
+		case <-stop:
+			stop, rung = nil, nil
+			look.Stop()
+			gone = l.leave(ctx, t)
+		case <-end.C:
+			return fmt.Errorf("renew worker %s in time: %w", t.worker, cmp.Or(failed, ErrLeaseLost))
+		case <-renewal.C:
+			if failed = l.renew(ctx, t); failed != nil {
+				l.log.Warn("leases not renewed; trying again", "worker", t.worker, "error", failed)
+				look.Stop()
+				continue
 			}
-			if failed = l.renew(ctx, worker, until); failed == nil {
-				renewed = true
-			} else if ctx.Err() == nil {
-				l.log.Warn("leases not renewed; trying again", "worker", worker, "error", failed)
+			end.Reset(time.Until(t.until.time()))
+			if stop != nil {
+				look.Reset(0)
+			}
+		case <-rung:
+			look.Reset(t.balance.pause())
+		case <-look.C:
+			var next time.Duration
+			if next, failed = l.look(ctx, t); failed != nil {
+				l.log.Warn("accounts not claimed; trying again", "worker", t.worker, "error", failed)
+			} else if next > 0 {
+				look.Reset(next)
 			}
 		}
 	}
 }
 
 // renew prolongs all leases.
-func (l *Leases) renew(ctx context.Context, worker string, until *deadline) error {
+func (l *Leases) renew(ctx context.Context, t *term) error {
 	asked := time.Now()
-	ctx, cancel := context.WithDeadline(ctx, until.time())
+	ctx, cancel := context.WithDeadline(ctx, t.until.time())
 	defer cancel()
-	if err := l.store.Renew(ctx, worker, l.cfg.TTL); err != nil {
+	if err := l.store.Renew(ctx, t.worker, l.cfg.TTL); err != nil {
 		return err
 	}
-	until.set(asked.Add(l.cfg.TTL - l.cfg.Margin))
-	return nil
-}
-
-// reconcile begins to hand back accounts that were parked, and claims free ones.
-func (l *Leases) reconcile(ctx context.Context, worker string, until *deadline, leaving *sync.WaitGroup) error {
-	ctx, cancel := context.WithDeadline(ctx, until.time())
-	defer cancel()
-	if l.unsure.Swap(false) {
-		if err := l.releaseUnknown(ctx, worker); err != nil {
-			l.unsure.Store(true)
-			return err
-		}
-	}
-	parked, err := l.store.Parked(ctx, worker)
-	if err != nil {
-		return fmt.Errorf("look for parked accounts: %w", err)
-	}
-	for _, id := range parked {
-		l.handBack(ctx, worker, id, leaving)
-	}
-	if l.retired.Load() {
-		return nil
-	}
-	grants, err := l.store.Claim(ctx, worker, l.cfg.Capacity)
-	if err != nil {
-		l.unsure.Store(true) // it may have granted what its answer did not tell
-		return fmt.Errorf("claim accounts: %w", err)
-	}
-	l.gain(worker, grants, until)
-	return nil
-}
-
-// releaseUnknown gives back what the store takes for held and what is not held
-// here, because an answer was lost. The next claim gets it under a new token.
-func (l *Leases) releaseUnknown(ctx context.Context, worker string) error {
-	held, err := l.store.Held(ctx, worker)
-	if err != nil {
-		return fmt.Errorf("list accounts held: %w", err)
-	}
-	l.mu.Lock()
-	unknown := slices.DeleteFunc(held, func(g Grant) bool { return l.held[g.Account] != nil })
-	l.mu.Unlock()
-	if err := l.store.Release(ctx, worker, unknown); err != nil {
-		return fmt.Errorf("release %d accounts: %w", len(unknown), err)
-	}
+	t.until.set(asked.Add(l.cfg.TTL - l.cfg.Margin))
 	return nil
 }
 
 // gain adds grants and tells the holder.
-func (l *Leases) gain(worker string, grants []Grant, until *deadline) {
+func (l *Leases) gain(t *term, grants []Grant) {
 	if len(grants) == 0 {
 		return
 	}
 	ls := make([]Lease, len(grants))
 	l.mu.Lock()
 	for i, g := range grants {
-		t := &tenure{grant: g, deadline: until}
-		l.held[g.Account] = t
-		ls[i] = Lease{Account: g.Account, Token: g.Token, Worker: worker, tenure: t}
+		h := &tenure{grant: g, deadline: &t.until}
+		l.held[g.Account] = h
+		ls[i] = Lease{Account: g.Account, Token: g.Token, Worker: t.worker, tenure: h}
 	}
 	l.mu.Unlock()
 	l.holder.Gain(ls)
 }
 
-// handBack drops one account and releases it, beside the renewals.
-func (l *Leases) handBack(ctx context.Context, worker string, id ID, leaving *sync.WaitGroup) {
-	l.mu.Lock()
-	t := l.held[id]
-	if t == nil || t.leaving {
-		l.mu.Unlock()
-		return
-	}
-	t.leaving = true
-	l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.DropTimeout)
-	leaving.Go(func() {
-		defer cancel()
-		l.holder.Drop(ctx, id)
-		t.ended.Store(true)
-		rctx, rcancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.TTL)
-		defer rcancel()
-		if err := l.store.Release(rctx, worker, []Grant{t.grant}); err != nil {
-			l.log.Warn("account not released; trying again", "account", id, "error", err)
-			defer l.unsure.Store(true) // once it is forgotten
-		}
-		l.forget(id)
-	})
-}
-
-// dropAll ends the use of every account: with the time that is left if the
-// worker stops, at once if the leases are lost.
-func (l *Leases) dropAll(ctx context.Context, until *deadline) {
-	limit := time.Now().Add(l.cfg.DropTimeout)
-	if d := until.time(); d.Before(limit) {
-		limit = d
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	l.mu.Lock()
-	ids := make([]ID, 0, len(l.held))
-	for id := range l.held {
-		ids = append(ids, id)
-	}
-	l.mu.Unlock()
+// dropAll ends the use of every account that is still held, at once: the leases are
+// lost.
+func (l *Leases) dropAll(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
 	var wg sync.WaitGroup
-	for _, id := range ids {
+	for _, id := range l.ids() {
 		wg.Go(func() {
 			l.holder.Drop(ctx, id)
 			l.forget(id)
 		})
 	}
 	wg.Wait()
+}
+
+// ids names what is held.
+func (l *Leases) ids() []ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.held))
 }
 
 func (l *Leases) forget(id ID) {

@@ -181,27 +181,6 @@ func TestLeasesOfTwoWorkers(t *testing.T) {
 	})
 }
 
-func TestRetire(t *testing.T) {
-	t.Parallel()
-	forEachDB(t, 2, func(t *testing.T, d *db.DB) {
-		h := newHolder()
-		cfg := quick
-		cfg.Capacity = 1
-		leases, _ := hold(t, d.Leases(), "w", h, cfg)
-		l := next(t, "a lease", h.gained)
-		leases.Retire()
-		if err := d.Accounts().SetStatus(t.Context(), l.Account, accounts.Paused, ""); err != nil {
-			t.Fatal(err)
-		}
-		next(t, "the drop", h.dropped)
-		other := newHolder()
-		hold(t, d.Leases(), "other", other, quick)
-		if got := next(t, "the other account", other.gained); got.Account == l.Account || len(h.gained) > 0 {
-			t.Errorf("the retired worker claimed again, or a paused account was claimed: %+v", got)
-		}
-	})
-}
-
 // cutOff is a database that a worker cannot reach any more, for renewals.
 type cutOff struct {
 	accounts.LeaseStore
@@ -261,8 +240,8 @@ type deaf struct {
 	claim, release *atomic.Bool // true: the next answer is lost
 }
 
-func (d deaf) Claim(ctx context.Context, worker string, capacity int) ([]accounts.Grant, error) {
-	grants, err := d.LeaseStore.Claim(ctx, worker, capacity)
+func (d deaf) Claim(ctx context.Context, worker string, sets []string, n int) ([]accounts.Grant, error) {
+	grants, err := d.LeaseStore.Claim(ctx, worker, sets, n)
 	if err == nil && d.claim.CompareAndSwap(true, false) {
 		return nil, errors.New("connection reset")
 	}

@@ -89,10 +89,8 @@ func addAccounts(t testing.TB, d *DB, ids ...accounts.ID) {
 // hold gives the worker a lease of every account that is free.
 func hold(t testing.TB, d *DB, worker string) map[accounts.ID]accounts.Lease {
 	t.Helper()
-	if err := d.Leases().Register(t.Context(), worker, time.Hour); err != nil {
-		t.Fatalf("register: %v", err)
-	}
-	grants, err := d.Leases().Claim(t.Context(), worker, 1000)
+	signUp(t, d, worker)
+	grants, err := d.Leases().Claim(t.Context(), worker, every(t, d), 1000)
 	if err != nil {
 		t.Fatalf("claim: %v", err)
 	}
@@ -267,7 +265,7 @@ func TestSQLiteTwoPrograms(t *testing.T) {
 		for w := range writers {
 			wg.Go(func() {
 				worker := fmt.Sprintf("worker-%d-%d", i, w)
-				if err := d.Leases().Register(t.Context(), worker, time.Hour); err != nil {
+				if err := d.Leases().Register(t.Context(), accounts.Worker{ID: worker}, time.Hour); err != nil {
 					t.Error(err)
 				}
 				for n := range writes {
@@ -276,7 +274,7 @@ func TestSQLiteTwoPrograms(t *testing.T) {
 					if err := d.Accounts().CreateAccount(t.Context(), a, []byte("x")); err != nil {
 						t.Error(err)
 					}
-					if _, err := d.Leases().Claim(t.Context(), worker, n); err != nil {
+					if _, err := d.Leases().Claim(t.Context(), worker, []string{"null"}, n); err != nil {
 						t.Error(err)
 					}
 					if err := d.Leases().Renew(t.Context(), worker, time.Hour); err != nil {

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"gorm.io/gorm"
@@ -19,13 +20,20 @@ var _ accounts.LeaseStore = (*Leases)(nil)
 // Leases returns the store of leases.
 func (d *DB) Leases() *Leases { return &Leases{d} }
 
-const register = `INSERT INTO workers (id, expires_at) VALUES (@worker, {now+ttl})
-	ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at`
+const register = `INSERT INTO workers (id, expires_at, registered_at, labels, weight, capacity)
+	VALUES (@worker, {now+ttl}, {now}, @labels, @weight, @capacity )
+	ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, registered_at = excluded.registered_at,
+		labels = excluded.labels, weight = excluded.weight, capacity = excluded.capacity`
 
 // Register makes a worker known for ttl from now.
-func (s *Leases) Register(ctx context.Context, worker string, ttl time.Duration) error {
-	err := s.d.run(ctx).Exec(s.d.sql(register), map[string]any{"worker": worker, "ttl": ttl.Microseconds()}).Error
-	return s.d.fail(ctx, "register worker "+worker, err)
+func (s *Leases) Register(ctx context.Context, w accounts.Worker, ttl time.Duration) error {
+	labels, err := json.Marshal(w.Labels)
+	if err == nil {
+		err = s.d.run(ctx).Exec(s.d.sql(register), map[string]any{
+			"worker": w.ID, "ttl": ttl.Microseconds(), "labels": string(labels), "weight": w.Weight, "capacity": w.Capacity,
+		}).Error
+	}
+	return s.d.fail(ctx, "register worker "+w.ID, err)
 }
 
 const renew = `UPDATE workers SET expires_at = {now+ttl} WHERE id = @worker AND expires_at > {now}`
@@ -41,16 +49,11 @@ func (s *Leases) Renew(ctx context.Context, worker string, ttl time.Duration) er
 	return s.d.fail(ctx, "renew worker "+worker, err)
 }
 
-// room is how many accounts the worker lacks: up to its capacity and its fair
-// share of the active ones, less what it holds. None if it has run out itself.
-// It wants the worker's own row locked as "me".
-const room = `
-	SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM me) THEN 0 ELSE
-		(CASE WHEN share < @capacity THEN share ELSE @capacity END) - held END AS n
-	FROM (SELECT
-		((SELECT count(*) FROM accounts WHERE status = 'active') + live - 1) / nullif(live, 0) AS share,
-		(SELECT count(*) FROM leases WHERE worker = @worker ) AS held
-		FROM (SELECT count(*) AS live FROM workers WHERE expires_at > {now}) AS w) AS s`
+// Retire makes the worker's weight 0.
+func (s *Leases) Retire(ctx context.Context, worker string) error {
+	err := s.d.run(ctx).Exec("UPDATE workers SET weight = 0 WHERE id = ?", worker).Error
+	return s.d.fail(ctx, "retire worker "+worker, err)
+}
 
 // claimPostgres is one statement. Races with other claims are decided twice:
 // SKIP LOCKED keeps off what another claim is taking now, and the token, which
@@ -66,14 +69,14 @@ const claimPostgres = `
 		RETURNING id
 	), me AS (
 		SELECT id FROM workers WHERE id = @worker AND expires_at > {now} FOR KEY SHARE
-	), room AS (` + room + `
 	), free AS (
 		SELECT a.id, coalesce(l.token, 0) AS token
 		FROM accounts a LEFT JOIN leases l ON l.account = a.id
 		WHERE a.status = 'active' AND (l.worker IS NULL
 			OR l.worker IN (SELECT id FROM dead)
 			OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-		ORDER BY a.id LIMIT coalesce((SELECT greatest(n, 0) FROM room), 0)
+			AND coalesce(a.labels, '') IN (SELECT jsonb_array_elements_text(CAST(@sets AS jsonb)))
+		ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM me) THEN CAST(@n AS bigint) ELSE 0 END
 		FOR NO KEY UPDATE OF a SKIP LOCKED
 	), granted AS (
 		INSERT INTO leases AS l (account, worker, token)
@@ -88,16 +91,13 @@ const claimPostgres = `
 
 // claimSQLite runs alone: its transaction has the file's only write lock.
 const claimSQLite = `
-	WITH me AS (
-		SELECT id FROM workers WHERE id = @worker AND expires_at > {now}
-	), room AS (` + room + `
-	)
 	INSERT INTO leases (account, worker, token)
 	SELECT a.id, @worker , coalesce(l.token, 0) + 1
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id
 	WHERE a.status = 'active' AND (l.worker IS NULL
 		OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-	ORDER BY a.id LIMIT max(0, coalesce((SELECT n FROM room), 0))
+		AND coalesce(a.labels, '') IN (SELECT value FROM json_each(@sets))
+	ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM workers WHERE id = @worker AND expires_at > {now}) THEN @n ELSE 0 END
 	ON CONFLICT (account) DO UPDATE SET worker = excluded.worker, token = excluded.token
 	RETURNING account, token`
 
@@ -107,13 +107,19 @@ type grantRow struct {
 	Seen    int
 }
 
-// Claim grants active accounts that no live worker holds, in the order of their
-// names, so that the worker ends with at most capacity of them and at most its
-// fair share. A worker whose time has run out gets none.
-func (s *Leases) Claim(ctx context.Context, worker string, capacity int) ([]accounts.Grant, error) {
+// Claim grants at most n active accounts that no live worker holds and whose labels
+// are one of the sets, in the order of their names. A worker whose time has run out
+// gets none.
+func (s *Leases) Claim(ctx context.Context, worker string, sets []string, n int) ([]accounts.Grant, error) {
+	if n <= 0 || len(sets) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(sets)
+	if err != nil {
+		return nil, s.d.fail(ctx, "claim accounts for worker "+worker, err)
+	}
 	var rows []grantRow
-	var err error
-	args := map[string]any{"worker": worker, "capacity": capacity}
+	args := map[string]any{"worker": worker, "sets": string(list), "n": n}
 	if s.d.lite {
 		err = s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
 			if err := tx.Exec(s.d.sql("DELETE FROM workers WHERE expires_at <= {now}")).Error; err != nil {
@@ -122,7 +128,7 @@ func (s *Leases) Claim(ctx context.Context, worker string, capacity int) ([]acco
 			return tx.Raw(s.d.sql(claimSQLite), args).Scan(&rows).Error
 		})
 	} else {
-		rows, err = s.claimPostgres(ctx, args)
+		rows, err = s.claimPostgres(ctx, args, n)
 	}
 	if err != nil {
 		return nil, s.d.fail(ctx, "claim accounts for worker "+worker, err)
@@ -136,9 +142,10 @@ func (s *Leases) Claim(ctx context.Context, worker string, capacity int) ([]acco
 
 // claimPostgres looks again when others were faster: each time somebody has
 // taken something, so there is an end.
-func (s *Leases) claimPostgres(ctx context.Context, args map[string]any) ([]grantRow, error) {
+func (s *Leases) claimPostgres(ctx context.Context, args map[string]any, n int) ([]grantRow, error) {
 	var all []grantRow
 	for {
+		args["n"] = n - len(all)
 		var rows []grantRow
 		if err := s.d.run(ctx).Raw(s.d.sql(claimPostgres), args).Scan(&rows).Error; err != nil {
 			if len(all) > 0 {
@@ -174,14 +181,24 @@ func (s *Leases) Parked(ctx context.Context, worker string) ([]accounts.ID, erro
 	return ids, nil
 }
 
+const held = `SELECT l.account, l.token, coalesce(a.labels, '') AS labels
+	FROM leases l LEFT JOIN accounts a ON a.id = l.account WHERE l.worker = ? ORDER BY l.account`
+
 // Held lists what the worker holds.
-func (s *Leases) Held(ctx context.Context, worker string) ([]accounts.Grant, error) {
-	var grants []accounts.Grant
-	err := s.d.run(ctx).Raw("SELECT account, token FROM leases WHERE worker = ? ORDER BY account", worker).Scan(&grants).Error
+func (s *Leases) Held(ctx context.Context, worker string) ([]accounts.Holding, error) {
+	var rows []struct {
+		Account, Labels string
+		Token           int64
+	}
+	err := s.d.run(ctx).Raw(held, worker).Scan(&rows).Error
 	if err != nil {
 		return nil, s.d.fail(ctx, "list accounts of worker "+worker, err)
 	}
-	return grants, nil
+	hs := make([]accounts.Holding, len(rows))
+	for i, r := range rows {
+		hs[i] = accounts.Holding{Grant: accounts.Grant{Account: accounts.ID(r.Account), Token: r.Token}, Set: r.Labels}
+	}
+	return hs, nil
 }
 
 // Release gives grants back; those that the worker does not hold, or holds under
@@ -211,12 +228,12 @@ func (s *Leases) Unregister(ctx context.Context, worker string) error {
 		if err := tx.Exec("DELETE FROM workers WHERE id = @worker", args).Error; err != nil {
 			return err
 		}
-		held := "SELECT account FROM leases WHERE worker = @worker"
+		of := "SELECT account FROM leases WHERE worker = @worker"
 		if !s.d.lite {
 			// What is locked is being claimed, because the worker had run out.
-			held += " FOR UPDATE SKIP LOCKED"
+			of += " FOR UPDATE SKIP LOCKED"
 		}
-		return tx.Exec("UPDATE leases SET worker = NULL WHERE account IN ("+held+" ) AND worker = @worker", args).Error
+		return tx.Exec("UPDATE leases SET worker = NULL WHERE account IN ("+of+" ) AND worker = @worker", args).Error
 	})
 	return s.d.fail(ctx, "unregister worker "+worker, err)
 }

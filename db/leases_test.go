@@ -24,16 +24,29 @@ func numbered(n int) []accounts.ID {
 func signUp(t testing.TB, d *DB, workers ...string) {
 	t.Helper()
 	for _, w := range workers {
-		if err := d.Leases().Register(t.Context(), w, time.Hour); err != nil {
+		if err := d.Leases().Register(t.Context(), accounts.Worker{ID: w, Weight: 1, Capacity: 1000}, time.Hour); err != nil {
 			t.Fatalf("register %s: %v", w, err)
 		}
 	}
 }
 
-// claim returns the tokens of what the worker is granted.
-func claim(t testing.TB, d *DB, worker string, capacity int) map[accounts.ID]int64 {
+// every names all sets of labels that active accounts have.
+func every(t testing.TB, d *DB) (sets []string) {
 	t.Helper()
-	gs, err := d.Leases().Claim(t.Context(), worker, capacity)
+	f, err := d.Leases().Fleet(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range f.Groups {
+		sets = append(sets, g.Set)
+	}
+	return sets
+}
+
+// claim returns the tokens of what the worker is granted.
+func claim(t testing.TB, d *DB, worker string, n int) map[accounts.ID]int64 {
+	t.Helper()
+	gs, err := d.Leases().Claim(t.Context(), worker, every(t, d), n)
 	if err != nil {
 		t.Fatalf("claim for %s: %v", worker, err)
 	}
@@ -49,9 +62,9 @@ func expire(t testing.TB, d *DB, worker string) {
 	d.exec(t, "UPDATE workers SET expires_at = ? WHERE id = ?", d.time(time.Now().Add(-time.Second)), worker)
 }
 
-func TestClaimShares(t *testing.T) {
+func TestClaim(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
-		addAccounts(t, d, numbered(10)...)
+		addAccounts(t, d, numbered(6)...)
 		if err := d.Accounts().SetStatus(t.Context(), "a004", accounts.Paused, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -63,23 +76,16 @@ func TestClaimShares(t *testing.T) {
 		if got := claim(t, d, "late", 100); len(got) != 0 {
 			t.Errorf("a worker that has run out got %v", got)
 		}
-		// 9 active accounts, 2 live workers: 5 each at most.
 		want := map[accounts.ID]int64{"a000": 1, "a001": 1, "a002": 1}
 		if diff := cmp.Diff(want, claim(t, d, "w1", 3)); diff != "" {
-			t.Errorf("with capacity 3 (-want +got):\n%s", diff)
+			t.Errorf("three (-want +got):\n%s", diff)
 		}
 		want = map[accounts.ID]int64{"a003": 1, "a005": 1}
-		if diff := cmp.Diff(want, claim(t, d, "w1", 100)); diff != "" {
-			t.Errorf("up to the share (-want +got):\n%s", diff)
+		if diff := cmp.Diff(want, claim(t, d, "w2", 100)); diff != "" {
+			t.Errorf("the rest (-want +got):\n%s", diff)
 		}
-		if got := claim(t, d, "w1", 100); len(got) != 0 {
-			t.Errorf("beyond the share: %v", got)
-		}
-		if got := claim(t, d, "w1", 1); len(got) != 0 {
-			t.Errorf("with less capacity than it holds: %v", got)
-		}
-		if got := claim(t, d, "w2", 100); len(got) != 4 {
-			t.Errorf("the second worker got %v, want the other 4", got)
+		if got := claim(t, d, "w1", 0); len(got) != 0 {
+			t.Errorf("none were asked for: %v", got)
 		}
 	})
 }
@@ -145,7 +151,7 @@ func TestRenew(t *testing.T) {
 		}
 		within("renewed", left("w"), 2*time.Hour)
 		within("another worker", left("w2"), time.Hour)
-		if err := ls.Register(t.Context(), "short", 0); err != nil {
+		if err := ls.Register(t.Context(), accounts.Worker{ID: "short"}, 0); err != nil {
 			t.Fatal(err)
 		}
 		wantErr(t, "run out", ls.Renew(t.Context(), "short", time.Hour), accounts.ErrLeaseLost)
@@ -217,8 +223,8 @@ func TestClaimConcurrently(t *testing.T) {
 		for _, w := range names {
 			wg.Go(func() {
 				held := 0
-				for capacity := 8; ; capacity += 8 { // small bites: many races
-					got := claim(t, d, w, capacity)
+				for {
+					got := claim(t, d, w, 8) // small bites: many races
 					held += len(got)
 					mu.Lock()
 					for id, token := range got {
@@ -258,7 +264,7 @@ func TestLeaseChurn(t *testing.T) {
 			wg.Go(func() {
 				for life := range 12 {
 					w := fmt.Sprintf("w%d#%d", i, life)
-					if err := ls.Register(t.Context(), w, 15*time.Millisecond); err != nil {
+					if err := ls.Register(t.Context(), accounts.Worker{ID: w}, 15*time.Millisecond); err != nil {
 						t.Error(err)
 						return
 					}
@@ -311,32 +317,42 @@ func TestHeldAndOldRelease(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, "alice", "bob")
 		ls := d.Leases()
-		if err := ls.Register(t.Context(), "w1", time.Minute); err != nil {
+		signUp(t, d, "w1")
+		held := func(worker string) map[accounts.ID]int64 {
+			t.Helper()
+			hs, err := ls.Held(t.Context(), worker)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[accounts.ID]int64{}
+			for _, h := range hs {
+				if got[h.Account] = h.Token; !slices.Contains(every(t, d), h.Set) {
+					t.Errorf("%s has labels %q, which the fleet does not know", h.Account, h.Set)
+				}
+			}
+			return got
+		}
+		first := claim(t, d, "w1", 2)
+		if diff := cmp.Diff(first, held("w1")); diff != "" {
+			t.Errorf("granted and held differ:\n%s", diff)
+		}
+		if got := held("w2"); len(got) != 0 {
+			t.Errorf("another worker holds %v", got)
+		}
+		old := []accounts.Grant{{Account: "alice", Token: first["alice"]}}
+		if err := ls.Release(t.Context(), "w1", old); err != nil {
 			t.Fatal(err)
 		}
-		first, err := ls.Claim(t.Context(), "w1", 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if held, err := ls.Held(t.Context(), "w1"); err != nil || !slices.Equal(held, first) {
-			t.Errorf("holds %v (%v), was granted %v", held, err, first)
-		}
-		if held, err := ls.Held(t.Context(), "w2"); err != nil || len(held) != 0 {
-			t.Errorf("another worker holds %v (%v)", held, err)
-		}
-		if err := ls.Release(t.Context(), "w1", first[:1]); err != nil {
-			t.Fatal(err)
-		}
-		again, err := ls.Claim(t.Context(), "w1", 2)
-		if err != nil || len(again) != 1 || again[0].Token <= first[0].Token {
-			t.Fatalf("claimed %v (%v) after %v", again, err, first[0])
+		again := claim(t, d, "w1", 2)
+		if len(again) != 1 || again["alice"] <= first["alice"] {
+			t.Fatalf("claimed %v after %v", again, first)
 		}
 		// A release that comes late does not hit the new grant.
-		if err := ls.Release(t.Context(), "w1", first[:1]); err != nil {
+		if err := ls.Release(t.Context(), "w1", old); err != nil {
 			t.Fatal(err)
 		}
-		if held, err := ls.Held(t.Context(), "w1"); err != nil || len(held) != 2 {
-			t.Errorf("holds %v (%v) after a release under the old token, want both", held, err)
+		if got := held("w1"); len(got) != 2 {
+			t.Errorf("holds %v after a release under the old token, want both", got)
 		}
 	})
 }

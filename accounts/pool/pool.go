@@ -135,6 +135,14 @@ func (p *Pool) Drop(id accounts.ID) {
 	}
 }
 
+// Uses tells whether the account has a connection.
+func (p *Pool) Uses(id accounts.ID) bool {
+	p.mu.Lock()
+	c := p.conns[id]
+	p.mu.Unlock()
+	return c != nil && c.connected() > 0
+}
+
 // Connected is the number of open connections.
 func (p *Pool) Connected() (n int) {
 	p.mu.Lock()

@@ -31,6 +31,7 @@ type nodeConfig struct {
 type node struct {
 	db       *db.DB
 	redis    redis.UniversalClient
+	bell     *bell
 	leases   *accounts.Leases
 	pool     *pool.Pool
 	resolver *resolver.Resolver
@@ -45,6 +46,8 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	cfg.Pool.OnUpdates = n.resolver.LearnUpdates
 	n.pool = pool.New(accounts.NewRegistry(store.Accounts(), keys), store.Floods(), cfg.Pool, log)
 	n.dispatch = dispatch.New(rdb, cfg.Name, cfg.Dispatch, log)
+	n.bell = newBell(rdb, log)
+	cfg.Leases.Busy, cfg.Leases.Ring, cfg.Leases.Rung = n.pool.Uses, n.bell.ring, n.bell.rung
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	n.handlers = handlers.New(handlers.Deps{
 		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
@@ -68,9 +71,9 @@ func (n *node) Drop(ctx context.Context, id accounts.ID) {
 	n.log.Debug("account dropped", "account", id)
 }
 
-// Run serves until ctx is done, then stops in the order in which work flows: no
-// more jobs are taken, those in flight finish, leases go back, what was learned
-// is stored. A clean stop returns nil.
+// Run serves until ctx is done. Then accounts go back, each when its jobs in flight
+// have finished and while the others are still served; what was learned is stored. A
+// clean stop returns nil.
 func (n *node) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -78,13 +81,14 @@ func (n *node) Run(ctx context.Context) error {
 		begin(ctx, fail, "resolver", n.resolver.Run),
 		begin(ctx, fail, "leases", n.leases.Run),
 		begin(ctx, fail, "dispatch", func(ctx context.Context) error { return n.dispatch.Run(ctx, n.handlers) }),
+		begin(ctx, fail, "bell", n.bell.Run),
 	}
 	<-ctx.Done()
 	n.log.Info("stopping: jobs in flight may finish")
 
-	n.leases.Retire()
-	stages[2].stop()
 	stages[1].stop()
+	stages[2].stop()
+	stages[3].stop()
 	n.pool.Close()
 	stages[0].stop()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

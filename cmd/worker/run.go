@@ -42,6 +42,8 @@ type runFlags struct {
 	allowed raw.Allowed
 
 	capacity           int
+	weight             int
+	labels             []string
 	concurrency        int
 	accountConcurrency int
 	leaseTTL           time.Duration
@@ -79,9 +81,11 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.StringArrayVar(&f.publicKeys, "telegram.public-key", nil, "`file` with the servers' RSA public key in PEM (default: Telegram's); may be repeated")
 	allowVar(fs, &f.allowed)
 	fs.IntVar(&f.capacity, "capacity", 1000, "accounts that this worker holds at most")
+	fs.IntVar(&f.weight, "weight", 1, "share of the accounts beside other workers: one of weight 2 gets twice as many as one of 1")
+	fs.StringArrayVar(&f.labels, "label", nil, "`key=value`: serve only accounts that have this label; may be repeated, and then all have to match")
 	fs.IntVar(&f.concurrency, "concurrency", 500, "jobs that run at once")
 	fs.IntVar(&f.accountConcurrency, "account-concurrency", 100, "jobs of one account that run at once, half of them of one order key")
-	fs.DurationVar(&f.leaseTTL, "lease-ttl", 10*time.Second, "how long a lease outlives a worker that dies")
+	fs.DurationVar(&f.leaseTTL, "lease-ttl", 10*time.Second, "how long a lease outlives a worker that dies; the same for all workers")
 	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
 	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
 	f.files.register(fs)
@@ -123,10 +127,14 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 		env.Log.Info("health", "address", ln.Addr().String())
 		g.Go(func() error { return serveHTTP(gctx, ln, health(n)) })
 	}
-	env.Log.Info("worker runs", "worker", cfg.Name, "capacity", f.capacity, "version", cli.ReadVersion().String())
+	env.Log.Info("worker runs", "worker", cfg.Name, "capacity", f.capacity, "weight", f.weight, "labels", cfg.Leases.Labels.String(), "version", cli.ReadVersion().String())
 	g.Go(func() error { return n.Run(gctx) })
 	return g.Wait()
 }
+
+// afterDrain is for jobs that were in flight when their accounts had to go: they had
+// the drain's time already, and lose their connections.
+const afterDrain = time.Second
 
 // config turns flags into the packages' settings.
 func (f *runFlags) config() (nodeConfig, error) {
@@ -136,10 +144,10 @@ func (f *runFlags) config() (nodeConfig, error) {
 	}
 	cfg := nodeConfig{
 		Name:     cmp.Or(f.name, host),
-		Leases:   accounts.LeasesConfig{Capacity: f.capacity, TTL: f.leaseTTL, DropTimeout: f.drain},
+		Leases:   accounts.LeasesConfig{Capacity: f.capacity, Weight: f.weight, TTL: f.leaseTTL, DropTimeout: f.drain},
 		Pool:     pool.Config{APIID: f.apiID, IdleAfter: f.idleAfter},
 		Resolver: resolver.Config{NamesADay: f.namesADay},
-		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: f.drain},
+		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: afterDrain},
 	}
 	cfg.Handlers.Allow = f.allowed
 	if err := checkAllowed(f.allowed); err != nil {
@@ -156,6 +164,7 @@ func (f *runFlags) config() (nodeConfig, error) {
 	}{
 		{"telegram.api-id", f.apiID <= 0, "the id of your application; get one at my.telegram.org"},
 		{"capacity", f.capacity < 1, "1 or more"},
+		{"weight", f.weight < 1 || f.weight > 1000, "1 to 1000"},
 		{"concurrency", f.concurrency < 1, "1 or more"},
 		{"account-concurrency", f.accountConcurrency < 1, "1 or more"},
 		{"lease-ttl", f.leaseTTL < time.Second, "1s or more"},
@@ -166,6 +175,9 @@ func (f *runFlags) config() (nodeConfig, error) {
 		if c.bad {
 			return cfg, cli.Usage("--%s has to be %s", c.flag, c.want)
 		}
+	}
+	if cfg.Leases.Labels, err = accounts.ParseLabels(f.labels); err != nil {
+		return cfg, cli.Usage("--label: %w", err)
 	}
 	if err := f.files.config(&cfg.Handlers); err != nil {
 		return cfg, err

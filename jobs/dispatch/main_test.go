@@ -74,15 +74,28 @@ func (s *leaseStore) do(worker string, f func()) error {
 	return nil
 }
 
-func (s *leaseStore) Register(_ context.Context, worker string, ttl time.Duration) error {
+func (s *leaseStore) Register(ctx context.Context, w accounts.Worker, ttl time.Duration) error {
+	return s.Renew(ctx, w.ID, ttl)
+}
+
+func (s *leaseStore) Renew(_ context.Context, worker string, ttl time.Duration) error {
 	return s.do(worker, func() { s.expiry[worker] = time.Now().Add(ttl) })
 }
 
-func (s *leaseStore) Renew(ctx context.Context, worker string, ttl time.Duration) error {
-	return s.Register(ctx, worker, ttl)
+func (s *leaseStore) Retire(context.Context, string) error { return nil }
+
+// Fleet shows each worker a fleet of its own, in which there is always something to
+// claim.
+func (s *leaseStore) Fleet(_ context.Context, worker string) (f accounts.Fleet, err error) {
+	err = s.do(worker, func() {
+		w := accounts.Worker{ID: worker, Weight: 1, Capacity: 1000}
+		f.Members = []accounts.Member{{Worker: w, Left: time.Until(s.expiry[worker])}}
+		f.Groups = []accounts.Group{{Free: 1}}
+	})
+	return f, err
 }
 
-func (s *leaseStore) Claim(_ context.Context, worker string, _ int) (gs []accounts.Grant, err error) {
+func (s *leaseStore) Claim(_ context.Context, worker string, _ []string, _ int) (gs []accounts.Grant, err error) {
 	err = s.do(worker, func() {
 		for id, name := range s.want {
 			if name != nameOf(worker) || time.Now().Before(s.expiry[s.owner[id]]) {
@@ -107,15 +120,15 @@ func (s *leaseStore) Parked(_ context.Context, worker string) (ids []accounts.ID
 	return ids, err
 }
 
-func (s *leaseStore) Held(_ context.Context, worker string) (gs []accounts.Grant, err error) {
+func (s *leaseStore) Held(_ context.Context, worker string) (hs []accounts.Holding, err error) {
 	err = s.do(worker, func() {
 		for id, owner := range s.owner {
 			if owner == worker {
-				gs = append(gs, accounts.Grant{Account: id, Token: s.tokens[id]})
+				hs = append(hs, accounts.Holding{Grant: accounts.Grant{Account: id, Token: s.tokens[id]}})
 			}
 		}
 	})
-	return gs, err
+	return hs, err
 }
 
 func (s *leaseStore) Release(_ context.Context, worker string, gs []accounts.Grant) error {
