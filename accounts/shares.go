@@ -12,6 +12,7 @@ type class struct {
 	total int
 	free  int
 	held  []int     // by member
+	room  []int     // by member: what it can hold yet, of any class
 	share []float64 // by member; their sum is total, or less if capacities are
 }
 
@@ -22,8 +23,8 @@ func (c *class) high(m int) int { return int(math.Ceil(c.share[m] - epsilon)) }
 // serves tells whether a member has a part in the class.
 func (c *class) serves(m int) bool { return c.share[m] > 0 }
 
-// lacks is how many accounts a member holds below its share.
-func (c *class) lacks(m int) int { return max(0, c.low(m)-c.held[m]) }
+// lacks is how many accounts a member holds below its share, and has room for.
+func (c *class) lacks(m int) int { return max(0, min(c.low(m)-c.held[m], c.room[m])) }
 
 // exceeds is how many it holds above it.
 func (c *class) exceeds(m int) int { return max(0, c.held[m]-c.low(m)) }
@@ -38,8 +39,10 @@ func (m Member) trusted(ttl time.Duration) bool { return m.Weight > 0 && m.Left 
 // Members that are not trusted have none.
 func (f Fleet) classes(ttl time.Duration) []*class {
 	index := map[string]int{}
+	held := f.held()
+	room := make([]int, len(f.Members))
 	for i, m := range f.Members {
-		index[m.ID] = i
+		index[m.ID], room[i] = i, m.Capacity-held[m.ID]
 	}
 	var classes []*class
 	known := map[string]*class{}
@@ -52,7 +55,7 @@ func (f Fleet) classes(ttl time.Duration) []*class {
 		}
 		c := known[string(key)]
 		if c == nil {
-			c = &class{held: make([]int, len(f.Members)), share: make([]float64, len(f.Members))}
+			c = &class{room: room, held: make([]int, len(f.Members)), share: make([]float64, len(f.Members))}
 			for i := range key {
 				c.share[i] = float64(key[i]) // 1: serves; shareOut makes it the share
 			}
@@ -164,7 +167,7 @@ func (f Fleet) planFor(worker string, room int, greedy bool, ttl time.Duration) 
 		return p // a renewal is due, or too late
 	}
 	for _, c := range f.classes(ttl) {
-		n := min(c.room(me, greedy && c.serves(me)), room)
+		n := min(c.takes(me, greedy && c.serves(me)), room)
 		if n > 0 {
 			p.claim = append(p.claim, quota{c.sets, n})
 			room -= n
@@ -179,8 +182,8 @@ func (f Fleet) planFor(worker string, room int, greedy bool, ttl time.Duration) 
 	return p
 }
 
-// room is how many free accounts of the class a member takes.
-func (c *class) room(me int, greedy bool) int {
+// takes is how many free accounts of the class a member claims.
+func (c *class) takes(me int, greedy bool) int {
 	if greedy {
 		return c.free
 	}
