@@ -323,7 +323,7 @@ func TestDropsAtItsDeadline(t *testing.T) {
 		if left := l.Remaining(); left != 8*time.Second {
 			t.Errorf("%v remain at first, want TTL less margin", left)
 		}
-		time.Sleep(3 * time.Second) // renewed at 2s
+		<-time.After(3 * time.Second) // renewed at 2s
 		store.mu.Lock()
 		store.cut = true
 		store.mu.Unlock()

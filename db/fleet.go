@@ -16,10 +16,10 @@ const groups = `SELECT coalesce(a.labels, '') AS labels, coalesce(w.id, '') AS w
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id LEFT JOIN workers w ON w.id = l.worker AND w.expires_at > {now}
 	WHERE a.status = 'active' GROUP BY 1, 2 ORDER BY 1, 2`
 
-// Fleet looks at all live workers and active accounts, for a worker.
-func (s *Leases) Fleet(ctx context.Context, worker string) (accounts.Fleet, error) {
+// Fleet looks at all live workers and active accounts, for a worker or somebody else.
+func (s *Leases) Fleet(ctx context.Context, who string) (accounts.Fleet, error) {
 	f, err := s.fleet(ctx)
-	return f, s.d.fail(ctx, "look at the fleet for worker "+worker, err)
+	return f, s.d.fail(ctx, "look at the fleet for "+who, err)
 }
 
 // Unserved counts, by labels, the active accounts that no live worker holds or will

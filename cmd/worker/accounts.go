@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +60,7 @@ the account up within seconds.`,
 			if a.Kind, err = accounts.ParseKind(kind); err != nil {
 				return cli.Usage("--kind: %w", err)
 			}
-			if a.Labels, err = parseLabels(labels); err != nil {
+			if a.Labels, err = accounts.ParseLabels(labels); err != nil {
 				return cli.Usage("--label: %w", err)
 			}
 			if _, err := pool.DialThrough(a.Proxy); err != nil {
@@ -87,7 +87,7 @@ the account up within seconds.`,
 			if err != nil {
 				return err
 			}
-			return printAccount(env, added, 0)
+			return printAccount(env, view(added))
 		},
 	}
 	database.register(cmd)
@@ -103,21 +103,6 @@ the account up within seconds.`,
 	fs.StringVar(&a.Device.LangCode, "lang-code", "", "language of the application")
 	_ = cmd.MarkFlagRequired("session")
 	return cmd
-}
-
-func parseLabels(labels []string) (map[string]string, error) {
-	if len(labels) == 0 {
-		return nil, nil
-	}
-	m := map[string]string{}
-	for _, l := range labels {
-		k, v, ok := strings.Cut(l, "=")
-		if !ok || k == "" {
-			return nil, fmt.Errorf("%q is not key=value", l)
-		}
-		m[k] = v
-	}
-	return m, nil
 }
 
 // readSession takes a file of at most a few kilobytes.
@@ -156,18 +141,26 @@ func accountsList(env *cli.Env) *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			table := env.Out.Table("ACCOUNT", "KIND", "STATUS", "USER ID", "DC", "LABELS", "REASON")
+			seen, err := lookAt(ctx, store)
+			if err != nil {
+				return err
+			}
+			table := env.Out.Table("ACCOUNT", "KIND", "STATUS", "USER ID", "DC", "LABELS", "WORKER", "REASON")
 			for after := accounts.ID(""); ; {
 				page, err := store.Accounts().Accounts(ctx, after, 1000)
 				if err != nil {
 					return err
 				}
-				for _, a := range page {
+				vs, err := seen.views(ctx, page)
+				if err != nil {
+					return err
+				}
+				for _, a := range vs {
 					after = a.ID
-					if err := env.Out.Object(view(a, 0)); err != nil {
+					if err := env.Out.Object(a); err != nil {
 						return err
 					}
-					table.Row(string(a.ID), string(a.Kind), string(a.Status), number(a.UserID), strconv.Itoa(a.DC), labelText(a.Labels), a.Reason)
+					table.Row(string(a.ID), string(a.Kind), string(a.Status), number(a.UserID), strconv.Itoa(a.DC), accounts.Labels(a.Labels).String(), a.Worker, cmp.Or(a.Reason, a.Unserved))
 				}
 				if len(page) < 1000 {
 					return table.Flush()
@@ -200,7 +193,16 @@ func accountsShow(env *cli.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := printAccount(env, a, known); err != nil {
+			seen, err := lookAt(ctx, store)
+			if err != nil {
+				return err
+			}
+			vs, err := seen.views(ctx, []accounts.Account{a})
+			if err != nil {
+				return err
+			}
+			vs[0].KnownPeers = known
+			if err := printAccount(env, vs[0]); err != nil {
 				return err
 			}
 			floods, err := store.Floods().Floods(ctx, a.ID)
@@ -244,7 +246,7 @@ func accountsSetStatus(env *cli.Env, verb, short string, status accounts.Status)
 			if err != nil {
 				return err
 			}
-			return printAccount(env, a, 0)
+			return printAccount(env, view(a))
 		},
 	}
 	database.register(cmd)
@@ -281,21 +283,56 @@ type accountView struct {
 	accounts.Account
 	Proxy      string `json:"proxy,omitempty"`
 	KnownPeers int    `json:"known_peers,omitempty"`
+	Worker     string `json:"worker,omitempty"`   // that holds it
+	Unserved   string `json:"unserved,omitempty"` // why no worker will
 }
 
-func view(a accounts.Account, known int) accountView {
-	return accountView{Account: a, Proxy: redactURL(a.Proxy), KnownPeers: known}
+func view(a accounts.Account) accountView {
+	return accountView{Account: a, Proxy: redactURL(a.Proxy)}
 }
 
-func printAccount(env *cli.Env, a accounts.Account, known int) error {
+// look is one look at who holds accounts.
+type look struct {
+	leases   *db.Leases
+	unserved func(accounts.Labels) string
+}
+
+func lookAt(ctx context.Context, store *db.DB) (look, error) {
+	fleet, err := store.Leases().Fleet(ctx, "a list of accounts")
+	return look{leases: store.Leases(), unserved: fleet.WhyUnserved()}, err
+}
+
+// views shows accounts that were listed by name.
+func (l look) views(ctx context.Context, as []accounts.Account) ([]accountView, error) {
+	if len(as) == 0 {
+		return nil, nil
+	}
+	holders, err := l.leases.Holders(ctx, as[0].ID, as[len(as)-1].ID)
+	if err != nil {
+		return nil, err
+	}
+	vs := make([]accountView, len(as))
+	for i, a := range as {
+		vs[i] = view(a)
+		worker := holders[a.ID]
+		vs[i].Worker = worker[:max(0, strings.LastIndexByte(worker, '#'))] // less its incarnation
+		if vs[i].Worker == "" && a.Status == accounts.Active {
+			vs[i].Unserved = l.unserved(a.Labels)
+		}
+	}
+	return vs, nil
+}
+
+func printAccount(env *cli.Env, a accountView) error {
 	if env.Out.JSON {
-		return env.Out.Object(view(a, known))
+		return env.Out.Object(a)
 	}
 	t := env.Out.Table()
 	for _, row := range [][2]string{
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", string(a.Status)}, {"reason", a.Reason},
-		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", redactURL(a.Proxy)},
-		{"labels", labelText(a.Labels)}, {"known peers", number(int64(known))}, {"added", cli.Time(a.CreatedAt)},
+		{"worker", a.Worker}, {"unserved", a.Unserved},
+		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
+		{"labels", accounts.Labels(a.Labels).String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {
 			t.Row(row[0], row[1])
@@ -309,15 +346,6 @@ func number(n int64) string {
 		return ""
 	}
 	return strconv.FormatInt(n, 10)
-}
-
-func labelText(labels map[string]string) string {
-	var parts []string
-	for k, v := range labels {
-		parts = append(parts, k+"="+v)
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, ",")
 }
 
 func printMigrations(ctx context.Context, env *cli.Env, store *db.DB) error {

@@ -60,7 +60,7 @@ func TestFileFlags(t *testing.T) {
 		}
 	}
 
-	f := runFlags{apiID: 1, capacity: 1, concurrency: 1, accountConcurrency: 1, leaseTTL: 1e9, idleAfter: 1e9}
+	f := runFlags{apiID: 1, capacity: 1, weight: 1, concurrency: 1, accountConcurrency: 1, leaseTTL: 1e9, idleAfter: 1e9}
 	f.files = fileFlags{dir: filepath.Dir(file), fetch: true, max: 10, maxFetch: 5}
 	cfg, err := f.config()
 	if h := cfg.Handlers; err != nil || h.FilesDir != filepath.Dir(file) || !h.FetchURLs || h.MaxFile != 10 || h.MaxFetch != 5 {

@@ -139,7 +139,7 @@ func TestAccounts(t *testing.T) {
 	if strings.Contains(added.stdout+added.stderr, "hunter2") {
 		t.Errorf("the proxy's password was printed: %s", added.stdout)
 	}
-	if got := must(t, i.env, "", "accounts", "list"); !strings.Contains(got.stdout, "alice") || !strings.Contains(got.stdout, "region=eu") || !strings.Contains(got.stdout, "active") {
+	if got := must(t, i.env, "", "accounts", "list"); !strings.Contains(got.stdout, "alice") || !strings.Contains(got.stdout, "region=eu") || !strings.Contains(got.stdout, "active") || !strings.Contains(got.stdout, "no worker runs") {
 		t.Errorf("list: %s", got.stdout)
 	}
 	if got := must(t, i.env, "", "accounts", "pause", "alice", "--reason", "holiday"); !strings.Contains(got.stdout, "paused") || !strings.Contains(got.stdout, "holiday") {
@@ -209,6 +209,9 @@ func TestBadInput(t *testing.T) {
 		{"the same of dev", nil, []string{"dev", "--allow-method", "help.getConfig"}, cli.ExitUsage, []string{"help.getConfig"}},
 		{"public key without a key", i.env, []string{"run", "--telegram.public-key", noKey}, cli.ExitUsage, []string{"nokey.json"}},
 		{"no capacity", i.env, []string{"run", "--capacity", "0"}, cli.ExitUsage, []string{"--capacity", "1 or more"}},
+		{"no weight", i.env, []string{"run", "--weight", "0"}, cli.ExitUsage, []string{"--weight", "1 to 1000"}},
+		{"label that is none", i.env, []string{"run", "--label", "region"}, cli.ExitUsage, []string{`"region"`, "key=value"}},
+		{"label with two values", i.env, []string{"run", "--label", "region=eu", "--label", "region=us"}, cli.ExitUsage, []string{"region", "twice"}},
 		{"health port taken", with(i.env, "SWITCHBOARD_REDIS", redisURL), []string{"run", "--http", taken.Addr().String()}, cli.ExitUsage, []string{taken.Addr().String()}},
 		{"simulator's port taken", nil, []string{"sim", "--key", filepath.Join(t.TempDir(), "sim.pem"), "--listen", taken.Addr().String()}, cli.ExitFailed, []string{taken.Addr().String()}},
 		{"dev's Redis port taken", map[string]string{}, []string{"dev", "--control", "127.0.0.1:0", "--redis-listen", taken.Addr().String()}, cli.ExitUsage, []string{taken.Addr().String()}},
