@@ -12,6 +12,10 @@
 // auth key on two connections from two places costs an account its session
 // (AUTH_KEY_DUPLICATED), so that order is the point of the design.
 //
+// Leases claims, renews and gives back a worker's leases. Each worker looks at the
+// Fleet and reckons by itself what its share is: no worker leads. One that holds more
+// hands accounts on to those who lack them, one that stops hands on all.
+//
 // The package knows neither Telegram's wire nor SQL: package accounts/pool
 // connects, package db stores. It does not log in, and it does not retry.
 package accounts

@@ -54,7 +54,7 @@ func (s *Leases) fleet(ctx context.Context) (f accounts.Fleet, err error) {
 		Labels, Worker string
 		Accounts       int
 	}
-	if err := s.d.run(ctx).Raw(s.d.sql(groups)).Scan(&rows).Error; err != nil {
+	if err := s.d.planned(ctx).Raw(s.d.sql(groups)).Scan(&rows).Error; err != nil {
 		return f, err
 	}
 	for _, r := range rows {
@@ -90,7 +90,7 @@ const holders = `SELECT l.account, l.worker FROM leases l JOIN workers w ON w.id
 // included.
 func (s *Leases) Holders(ctx context.Context, from, to accounts.ID) (map[accounts.ID]string, error) {
 	var rows []struct{ Account, Worker string }
-	if err := s.d.run(ctx).Raw(s.d.sql(holders), string(from), string(to)).Scan(&rows).Error; err != nil {
+	if err := s.d.planned(ctx).Raw(s.d.sql(holders), string(from), string(to)).Scan(&rows).Error; err != nil {
 		return nil, s.d.fail(ctx, "look for the holders of accounts", err)
 	}
 	by := make(map[accounts.ID]string, len(rows))

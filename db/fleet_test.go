@@ -93,3 +93,22 @@ func TestFleet(t *testing.T) {
 		}
 	})
 }
+
+// A worker of the version before registers without what it does not know: it serves
+// everything.
+func TestOldWorkersInTheFleet(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		d.exec(t, "INSERT INTO workers (id, expires_at) VALUES ('old', ?)", d.time(time.Now().Add(time.Hour)))
+		f, err := d.Leases().Fleet(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := accounts.Worker{ID: "old", Labels: accounts.Labels{}, Weight: 1, Capacity: 1000}
+		if len(f.Members) != 1 || f.Members[0].Age < 0 {
+			t.Fatalf("members %+v", f.Members)
+		}
+		if diff := cmp.Diff(want, f.Members[0].Worker); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

@@ -147,7 +147,7 @@ func (s *Leases) claimPostgres(ctx context.Context, args map[string]any, n int) 
 	for {
 		args["n"] = n - len(all)
 		var rows []grantRow
-		if err := s.d.run(ctx).Raw(s.d.sql(claimPostgres), args).Scan(&rows).Error; err != nil {
+		if err := s.d.planned(ctx).Raw(s.d.sql(claimPostgres), args).Scan(&rows).Error; err != nil {
 			if len(all) > 0 {
 				return all, nil // granted already; the next claim meets the error
 			}
@@ -174,7 +174,7 @@ const parked = `SELECT l.account FROM leases l LEFT JOIN accounts a ON a.id = l.
 // Parked names accounts that the worker holds but that are not active, or gone.
 func (s *Leases) Parked(ctx context.Context, worker string) ([]accounts.ID, error) {
 	var ids []accounts.ID
-	err := s.d.run(ctx).Raw(parked, worker).Scan(&ids).Error
+	err := s.d.planned(ctx).Raw(parked, worker).Scan(&ids).Error
 	if err != nil {
 		return nil, s.d.fail(ctx, "look for parked accounts of worker "+worker, err)
 	}
@@ -190,7 +190,7 @@ func (s *Leases) Held(ctx context.Context, worker string) ([]accounts.Holding, e
 		Account, Labels string
 		Token           int64
 	}
-	err := s.d.run(ctx).Raw(held, worker).Scan(&rows).Error
+	err := s.d.planned(ctx).Raw(held, worker).Scan(&rows).Error
 	if err != nil {
 		return nil, s.d.fail(ctx, "list accounts of worker "+worker, err)
 	}
