@@ -3,7 +3,6 @@ package accounts
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -26,8 +25,8 @@ type balance struct {
 	waiting time.Time // since accounts are free that others should take; zero: none are
 }
 
-// pause is how long to wait with a look that somebody rang for.
-func (b *balance) pause() time.Duration { return max(0, time.Until(b.looked.Add(calm))) }
+// calmFor is how long to wait with a look that somebody rang for.
+func (b *balance) calmFor() time.Duration { return max(0, time.Until(b.looked.Add(calm))) }
 
 // patience is how long accounts may stay free for others.
 func (l *Leases) patience() time.Duration { return l.cfg.Interval / 4 }
@@ -127,23 +126,32 @@ func (l *Leases) handOn(ctx context.Context, t *term, qs []quota) error {
 }
 
 // leastBusy picks accounts of a quota.
-func (l *Leases) leastBusy(held []Holding, q quota) (ids []ID) {
+func (l *Leases) leastBusy(held []Holding, q quota) []ID {
 	of := map[string]bool{}
 	for _, set := range q.sets {
 		of[set] = true
 	}
-	var busy []ID
+	var ids []ID
 	for _, h := range held {
-		switch {
-		case !of[h.Set] || l.departs(h.Account):
-		case l.cfg.Busy(h.Account):
-			busy = append(busy, h.Account)
-		default:
+		if of[h.Set] && !l.departs(h.Account) {
 			ids = append(ids, h.Account)
 		}
 	}
-	ids = append(ids, busy...)
+	ids = l.idleFirst(ids)
 	return ids[:min(q.n, len(ids))]
+}
+
+// idleFirst puts those that are busy behind the others.
+func (l *Leases) idleFirst(ids []ID) []ID {
+	var idle, busy []ID
+	for _, id := range ids {
+		if l.cfg.Busy(id) {
+			busy = append(busy, id)
+		} else {
+			idle = append(idle, id)
+		}
+	}
+	return append(idle, busy...)
 }
 
 // departs tells whether an account is being handed back, or is unknown here.
@@ -162,10 +170,8 @@ func (l *Leases) leave(ctx context.Context, t *term) (gone <-chan struct{}) {
 		defer cancel()
 		defer close(done)
 		l.retire(ctx, t)
-		ids := l.ids()
-		slices.SortFunc(ids, func(a, b ID) int { return rank(l.cfg.Busy(a)) - rank(l.cfg.Busy(b)) })
 		var all sync.WaitGroup
-		for _, id := range ids {
+		for _, id := range l.idleFirst(l.ids()) {
 			l.leaving <- struct{}{} // they end with ctx
 			all.Go(func() { l.depart(ctx, t, id) })
 		}
@@ -182,13 +188,6 @@ func (l *Leases) retire(ctx context.Context, t *term) {
 		l.log.Warn("worker leaves unannounced", "worker", t.worker, "error", err)
 	}
 	l.cfg.Ring(ctx)
-}
-
-func rank(busy bool) int {
-	if busy {
-		return 1
-	}
-	return 0
 }
 
 // handBack begins to hand accounts back, beside the renewals. Those that are too

@@ -219,7 +219,7 @@ func (l *Leases) serve(ctx context.Context, t *term) error {
 				look.Reset(0)
 			}
 		case <-rung:
-			look.Reset(t.balance.pause())
+			look.Reset(t.balance.calmFor())
 		case <-look.C:
 			var next time.Duration
 			if next, failed = l.look(ctx, t); failed != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
+	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
@@ -122,7 +123,7 @@ func TestFrozenWorker(t *testing.T) {
 	p := newTap(t, server)
 	addr := freeAddr(t)
 	frozen := start(t, with(f.env, "SWITCHBOARD_TELEGRAM_DC", "2="+p.addr), "run", "--name", "frozen", "--lease-ttl", "2s", "--http", addr)
-	ids := f.sends(t, 50)
+	ids := f.sends(t, 30)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, account := range f.accounts {
@@ -137,6 +138,7 @@ func TestFrozenWorker(t *testing.T) {
 		}
 	}
 	signal(syscall.SIGSTOP)
+	maps.Copy(ids, f.numbered(t, 30, 50)) // for the heir, even if nothing was in flight
 	heir := start(t, f.env, "run", "--name", "heir", "--lease-ttl", "2s")
 	byWorker := f.wait(t, ids)
 	t.Logf("jobs by worker: %v", byWorker)
@@ -167,6 +169,33 @@ func TestFrozenWorker(t *testing.T) {
 	f.checkTurns(t)
 	heir.term(t)
 	frozen.term(t)
+}
+
+// TestPostgresGone is a worker whose database goes away: it closes its connections
+// before anybody else could have its accounts.
+func TestPostgresGone(t *testing.T) {
+	t.Parallel()
+	const ttl = 3 * time.Second
+	postgres := testenv.PostgresServer(t)
+	f := newFleetOn(t, 3, postgres.URL(), testenv.Redis(t))
+	_, server, _ := strings.Cut(f.env["SWITCHBOARD_TELEGRAM_DC"], "=")
+	p := newTap(t, server)
+	start(t, with(f.env, "SWITCHBOARD_TELEGRAM_DC", "2="+p.addr), "run", "--name", "w", "--lease-ttl", ttl.String())
+	f.wait(t, f.sends(t, 1))
+	postgres.Kill()
+	gone := time.Now()
+	open := p.mark()
+	if len(open) != len(f.accounts) {
+		t.Errorf("%d connections are open, want %d", len(open), len(f.accounts))
+	}
+	for _, c := range open {
+		<-c.ended
+	}
+	took := time.Since(gone)
+	t.Logf("closed %v after the database went; TTL %v", took, ttl)
+	if took >= ttl {
+		t.Errorf("closed %v after the database went, want less than TTL %v", took, ttl)
+	}
 }
 
 // checkTurns wants each auth key used on one connection after the other: that a
