@@ -120,8 +120,10 @@ func (l *Leases) handOn(ctx context.Context, t *term, qs []quota) error {
 		some := l.leastBusy(held, q)
 		ids = append(ids, some[:min(len(some), most-len(ids))]...)
 	}
-	l.log.Info("handing accounts on", "worker", t.worker, "accounts", len(ids))
-	l.handBack(ctx, t, ids)
+	if len(ids) > 0 {
+		l.log.Info("handing accounts on", "worker", t.worker, "accounts", len(ids))
+		l.handBack(ctx, t, ids)
+	}
 	return nil
 }
 
