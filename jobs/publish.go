@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/jobs/internal/pipe"
 )
 
 const (
@@ -20,15 +22,31 @@ const (
 	MaxLargeResult = 8 << 20
 )
 
+// Publisher publishes outcomes. Concurrent calls share round trips to Redis.
+type Publisher struct {
+	rdb  redis.UniversalClient
+	pipe *pipe.Pipe
+}
+
+// NewPublisher returns a publisher over rdb, which stays the caller's.
+func NewPublisher(rdb redis.UniversalClient) *Publisher {
+	return &Publisher{rdb: rdb, pipe: pipe.New(rdb)}
+}
+
+// Publish publishes one outcome as a Publisher does.
+func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
+	return NewPublisher(rdb).Publish(ctx, r)
+}
+
 // Publish keeps an outcome for ResultTTL and tells those who wait. One larger than
 // MaxResult is kept beside: what is told says so, and lacks its Result. One larger
 // than MaxLargeResult is kept in that form alone.
-func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
+func (p *Publisher) Publish(ctx context.Context, r Result) error {
 	b, err := json.Marshal(r)
 	if err == nil && len(b) > MaxResult {
 		if len(b) <= MaxLargeResult {
 			// First, so that who is told finds it.
-			if err := rdb.Set(ctx, LargeResultKey(r.ID), b, ResultTTL).Err(); err != nil {
+			if err := p.rdb.Set(ctx, LargeResultKey(r.ID), b, ResultTTL).Err(); err != nil {
 				return unavailable("publish outcome of job "+r.ID, err)
 			}
 		}
@@ -38,14 +56,18 @@ func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
 	if err != nil {
 		return fmt.Errorf("publish outcome of job %s: %w", r.ID, err)
 	}
-	p := rdb.Pipeline()
-	p.Set(ctx, ResultKey(r.ID), b, ResultTTL)
-	p.Publish(ctx, ResultChannel(r.ID), b)
-	if r.Kind == KindSync {
-		p.Del(ctx, ProgressKey(r.ID))
-	}
-	if _, err := p.Exec(ctx); err != nil {
-		return unavailable("publish outcome of job "+r.ID, err)
+	var kept, told, dropped redis.Cmder
+	p.pipe.Do(ctx, func(to redis.Pipeliner) {
+		kept = to.Set(ctx, ResultKey(r.ID), b, ResultTTL)
+		told = to.Publish(ctx, ResultChannel(r.ID), b)
+		if r.Kind == KindSync {
+			dropped = to.Del(ctx, ProgressKey(r.ID))
+		}
+	})
+	for _, cmd := range []redis.Cmder{kept, told, dropped} {
+		if cmd != nil && cmd.Err() != nil {
+			return unavailable("publish outcome of job "+r.ID, cmd.Err())
+		}
 	}
 	return nil
 }

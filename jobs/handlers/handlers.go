@@ -78,15 +78,19 @@ func (c Config) withDefaults() Config {
 // Handlers runs jobs of every kind. It implements asynq.Handler.
 type Handlers struct {
 	Deps
-	cfg     Config
-	uploads chan struct{} // has a place for each file that is uploaded
+	cfg       Config
+	publisher *jobs.Publisher
+	uploads   chan struct{} // has a place for each file that is uploaded
 }
 
 var _ asynq.Handler = (*Handlers)(nil)
 
 // New returns the handlers.
 func New(deps Deps, cfg Config) *Handlers {
-	return &Handlers{Deps: deps, cfg: cfg.withDefaults(), uploads: make(chan struct{}, maxUploads)}
+	return &Handlers{
+		Deps: deps, cfg: cfg.withDefaults(),
+		publisher: jobs.NewPublisher(deps.Redis), uploads: make(chan struct{}, maxUploads),
+	}
 }
 
 // job is one run of one task.
@@ -354,7 +358,7 @@ func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do 
 func (h *Handlers) publish(ctx context.Context, res jobs.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Patience)
 	defer cancel()
-	if err := jobs.Publish(ctx, h.Redis, res); err != nil {
+	if err := h.publisher.Publish(ctx, res); err != nil {
 		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
 	}
 }

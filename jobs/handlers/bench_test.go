@@ -1,0 +1,103 @@
+package handlers_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/db"
+	"github.com/tgswitchboard/switchboard/internal/simtest"
+	"github.com/tgswitchboard/switchboard/internal/testenv"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/handlers"
+)
+
+// countingLedger tells when so many outcomes are recorded.
+type countingLedger struct {
+	*db.Ledger
+	left atomic.Int64
+	all  chan struct{}
+}
+
+func (l *countingLedger) expect(n int) {
+	l.all = make(chan struct{})
+	l.left.Store(int64(n))
+}
+
+func (l *countingLedger) Record(ctx context.Context, lease accounts.Lease, r jobs.Result) (jobs.Result, error) {
+	stored, err := l.Ledger.Record(ctx, lease, r)
+	if err == nil && l.left.Add(-1) == 0 {
+		close(l.all)
+	}
+	return stored, err
+}
+
+// BenchmarkJobs measures the whole way of a job through a worker, from Redis over
+// the simulated Telegram, in the same process, to its outcome in Postgres: 100
+// accounts, whose jobs wait when the clock starts.
+//
+//	bin/testenv go test -bench Jobs -benchtime 20000x -run - ./jobs/handlers
+func BenchmarkJobs(b *testing.B) {
+	const lines = 100
+	f := &fixture{}
+	for i := range lines {
+		f.held = append(f.held, accounts.ID(fmt.Sprintf("account%03d", i)))
+	}
+	f.World = simtest.NewOn(b, testenv.Postgres(b), f.held...)
+	opt, err := redis.ParseURL(testenv.Redis(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	opt.PoolSize = 50
+	f.redis = redis.NewClient(opt)
+	b.Cleanup(func() { _ = f.redis.Close() })
+	f.client = jobs.NewClient(f.redis)
+	b.Cleanup(f.client.Close)
+	f.leases = f.Leases(b)
+	ledger := &countingLedger{Ledger: f.DB.Ledger(db.LedgerConfig{})}
+
+	enqueue := func(n int) {
+		var wg sync.WaitGroup
+		for w := range 16 {
+			wg.Go(func() {
+				for i := w; i < n; i += 16 {
+					id := f.held[i%lines]
+					if _, err := f.client.Enqueue(b.Context(), id, jobs.Send{To: "me", Text: "hello"}, jobs.OrderKey("")); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	wait := func() {
+		select {
+		case <-ledger.all:
+		case <-time.After(5 * time.Minute):
+			b.Fatal("outcomes are missing")
+		}
+	}
+	ledger.expect(lines)
+	enqueue(lines) // connects every account
+	f.work(b, handlers.Config{}, func(d *handlers.Deps) { d.Ledger = ledger })
+	wait()
+	for _, id := range f.held {
+		f.redis.Set(b.Context(), "asynq:{"+jobs.Queue(id)+"}:paused", 1, 0)
+	}
+	enqueue(b.N)
+	ledger.expect(b.N + lines)
+	for _, id := range f.held {
+		f.redis.Del(b.Context(), "asynq:{"+jobs.Queue(id)+"}:paused")
+	}
+	b.ResetTimer()
+	enqueue(lines) // wakes the worker
+	wait()
+	b.ReportMetric(float64(b.N+lines)/b.Elapsed().Seconds(), "jobs/s")
+}
