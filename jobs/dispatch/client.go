@@ -1,10 +1,8 @@
 package dispatch
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +18,6 @@ const (
 	// maxWait is how long a dequeue waits for work. asynq counts its own lease of
 	// the task from before the dequeue, so that it must not wait long.
 	maxWait = time.Second
-	// maxDequeue is how old a dequeue may be when its task is handed out: asynq's
-	// heartbeat has to prolong that lease before its 30 seconds are over.
-	maxDequeue = 15 * time.Second
 	// leasePoll is how soon a wait notices that a lease was ended early.
 	leasePoll = time.Second
 )
@@ -51,9 +46,22 @@ func (c *client) Eval(ctx context.Context, src string, keys []string, args ...an
 	})
 }
 
+// byHash and bySource give a script of ours the form of asynq's.
+func byHash(s *redis.Script) script {
+	return func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+		return s.EvalSha(ctx, c, keys, args...)
+	}
+}
+
+func bySource(s *redis.Script) script {
+	return func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+		return s.Eval(ctx, c, keys, args...)
+	}
+}
+
 func (c *client) eval(ctx context.Context, keys []string, args []any, run script) *redis.Cmd {
 	if isDequeue(keys, args) {
-		return c.d.dequeue(ctx, args)
+		return c.d.dequeue()
 	}
 	if a, ok := asAck(keys, args); ok {
 		return c.d.acknowledge(ctx, a, keys, args, run)
@@ -83,72 +91,25 @@ func (c *client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *re
 	return redis.NewIntResult(0, nil)
 }
 
-// dequeue hands out a job that was begun, or else waits for an account's turn and
-// begins some of its jobs. It answers redis.Nil if there was nothing for maxWait.
-func (d *Dispatcher) dequeue(ctx context.Context, args []any) *redis.Cmd {
-	began := time.Now()
-	until := began.Add(maxWait)
-	expiry, ok := args[0].(int64)
-	if !ok {
-		return redis.NewCmdResult(nil, errors.New("dispatch: asynq's dequeue has changed"))
+// dequeue hands out a job that the pump has begun. It answers redis.Nil if there
+// was none for maxWait.
+func (d *Dispatcher) dequeue() *redis.Cmd {
+	msg, stopping := d.roster.handOut()
+	if msg == "" && !stopping {
+		limit := time.NewTimer(maxWait)
+		defer limit.Stop()
+		for waits := true; waits && msg == "" && !stopping; msg, stopping = d.roster.handOut() {
+			select {
+			case <-d.roster.landing:
+			case <-limit.C:
+				waits = false
+			}
+		}
 	}
-	for {
-		if msg, ok := d.roster.handOut(); ok {
-			return redis.NewCmdResult(msg, nil)
-		}
-		if !d.awaitRedis(until) {
-			return redis.NewCmdResult(nil, redis.Nil)
-		}
-		t, ok := d.roster.next(until)
-		if !ok {
-			return redis.NewCmdResult(nil, redis.Nil)
-		}
-		p, err := d.pull(ctx, t, expiry+int64(time.Since(began)/time.Second))
-		if err == nil {
-			err = d.sift(ctx, t.acct, &p)
-		}
-		if err != nil {
-			d.health.failed(err)
-			d.roster.failed(t)
-			d.log.Debug("dequeue failed", "account", t.acct.id, "error", err)
-			continue
-		}
-		if !t.lease.Valid() || time.Since(began) > maxDequeue {
-			d.roster.failed(t) // what was begun stays active until it is claimed
-			continue
-		}
-		d.roster.landed(t, p)
+	if msg == "" {
+		return redis.NewCmdResult(nil, redis.Nil)
 	}
-}
-
-// sift finds the lanes of tasks whose producers did not name them, and puts those
-// aside that asynq could not read.
-func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) (err error) {
-	if len(p.unsorted) > 0 {
-		return d.sort(ctx, a, p.unsorted)
-	}
-	p.begun = slices.DeleteFunc(p.begun, func(b begun) bool {
-		_, _, bad := taskOf([]byte(b.msg))
-		if bad != nil {
-			d.log.Error("task cannot be read; it is archived", "account", a.id, "task", b.id, "error", bad)
-			err = cmp.Or(err, d.bury(ctx, a, b.id))
-			p.active--
-		}
-		return bad != nil
-	})
-	return err
-}
-
-// awaitRedis waits for Redis, at most until the given time.
-func (d *Dispatcher) awaitRedis(until time.Time) bool {
-	t := time.NewTimer(time.Until(until))
-	defer t.Stop()
-	select {
-	case <-d.health.answers():
-		return true
-	case <-t.C:
-		return false
-	}
+	return redis.NewCmdResult(msg, nil)
 }
 
 // acknowledge sends asynq's ack once the handler has returned, and as often as it
@@ -169,6 +130,7 @@ func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args
 		d.dropped(f, "its handler lost the lease")
 		return done
 	}
+	var ours *redis.Script // nil: asynq's own
 	var retryAt time.Time
 	if a.kind == ackArchive && started && !errors.Is(herr, asynq.SkipRetry) {
 		var err error
@@ -176,19 +138,23 @@ func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args
 			d.log.Error("task cannot be read", "account", f.acct.id, "job_id", a.id, "error", err)
 		} else {
 			a.kind = ackRetry
-			run = runRetry
+			run, ours = byHash(retryScript), retryScript
 		}
 	}
 	if f.lane != "" && (a.kind == ackRetry || a.kind == ackRequeue) {
 		keys, args = asBack(f, a, keys, args, wayOf(herr))
-		run = runBack
+		run, ours = byHash(backScript), backScript
 	}
 	if a.kind == ackRetry {
 		if sec, ok := args[2].(int64); ok {
 			retryAt = time.Unix(sec, 0)
 		}
 	}
-	cmd, sent := d.send(context.WithoutCancel(ctx), a, f, keys, args, run)
+	ctx = context.WithoutCancel(ctx)
+	cmd, sent := d.send(ctx, a, f, keys, args, run)
+	if sent && link.NoScript(cmd.Err()) && ours != nil {
+		cmd, sent = d.send(ctx, a, f, keys, args, bySource(ours))
+	}
 	if sent && link.NoScript(cmd.Err()) {
 		return cmd // asynq sends the source; the flight is as before
 	}
@@ -210,15 +176,13 @@ func (d *Dispatcher) dropped(f *flight, why string) {
 func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, args []any, run script) (cmd *redis.Cmd, sent bool) {
 	warned := false
 	for wait := link.MinPause; f.lease.Valid(); wait = min(2*wait, link.MaxPause) {
-		if f.marks > 0 && (a.kind == ackDone || a.kind == ackComplete) {
-			// The job has its outcome; a mark that it was cancelled has done its duty.
-			p := d.rdb.Pipeline()
+		d.acks.Do(ctx, func(p redis.Pipeliner) {
 			cmd = run(ctx, p, keys, args...)
-			p.SRem(ctx, jobs.CancelledKey(f.acct.id), a.id)
-			_, _ = p.Exec(ctx)
-		} else {
-			cmd = run(ctx, d.rdb, keys, args...)
-		}
+			if f.marks > 0 && (a.kind == ackDone || a.kind == ackComplete) {
+				// The job has its outcome; a mark that it was cancelled has done its duty.
+				p.SRem(ctx, jobs.CancelledKey(f.acct.id), a.id)
+			}
+		})
 		err := cmd.Err()
 		switch {
 		case err == nil, link.NoScript(err):

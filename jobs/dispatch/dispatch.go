@@ -17,6 +17,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
+	"github.com/tgswitchboard/switchboard/jobs/internal/pipe"
 )
 
 // Config tunes a Dispatcher. The zero Config is usable.
@@ -47,6 +48,7 @@ type Dispatcher struct {
 	channel string                // where producers wake this process
 	cfg     Config
 	log     *slog.Logger
+	acks    *pipe.Pipe
 	roster  *roster
 	health  *health
 	gaveUp  chan struct{} // closed when handlers did not return in time
@@ -66,6 +68,7 @@ func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger)
 		channel: jobs.WakeChannel(worker + "#" + rand.Text()[:10]),
 		cfg:     cfg,
 		log:     log,
+		acks:    pipe.New(rdb),
 		roster:  r,
 		health:  newHealth(log, r.kickKeeper),
 		gaveUp:  make(chan struct{}),
@@ -95,11 +98,12 @@ func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
 		JanitorInterval:          time.Hour,
 	})
 
-	// The keeper and the subscription outlive ctx: acks in flight need them.
+	// These outlive ctx: acks in flight need the keeper.
 	inner, cancel := context.WithCancel(base)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { d.keep(inner) })
+	wg.Go(func() { d.pump(inner) })
 	wg.Go(func() { d.listen(inner) })
 	if err := srv.Start(asynq.HandlerFunc(d.handler(h))); err != nil {
 		cancel()
@@ -150,13 +154,14 @@ func (d *Dispatcher) disown(ctx context.Context, ids []accounts.ID) {
 	if len(ids) == 0 || d.health.err() != nil {
 		return
 	}
-	err := d.pipelined(ctx, []*redis.Script{disownScript}, func(p redis.Pipeliner) {
-		for _, id := range ids {
-			disownScript.EvalSha(ctx, p, []string{jobs.OwnerKey(id)}, d.channel)
+	calls := make([]scripted, len(ids))
+	for i, id := range ids {
+		calls[i] = scripted{disownScript, []string{jobs.OwnerKey(id)}, []any{d.channel}}
+	}
+	for i, cmd := range d.runAll(ctx, calls) {
+		if err := cmd.Err(); err != nil {
+			d.log.Debug("owner key not removed", "account", ids[i], "error", err)
 		}
-	})
-	if err != nil {
-		d.log.Debug("owner keys not removed", "accounts", len(ids), "error", err)
 	}
 }
 

@@ -176,7 +176,7 @@ func (r *roster) settleLocked(f *flight) {
 	}
 	r.idleLocked(a)
 	r.readyLocked(a)
-	r.kickNext()
+	r.kickPump()
 }
 
 // giveUpLost settles flights that asynq will never acknowledge: its own lease of

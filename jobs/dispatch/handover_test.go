@@ -205,18 +205,15 @@ type slowDequeue struct {
 	popped, gate chan struct{}
 }
 
-func (h *slowDequeue) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *slowDequeue) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h *slowDequeue) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (h *slowDequeue) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-func (h *slowDequeue) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		args := cmd.Args()
-		if len(args) < 4 || args[3] != "asynq:{acct:alice}:pending" || err != nil {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if !dequeues(cmds) || err != nil {
 			return err
 		}
-		if got, _ := cmd.(*redis.Cmd).Slice(); len(got) > 0 && got[0] != "" {
+		if got, _ := cmds[0].(*redis.Cmd).Slice(); len(got) > 3 && got[3] != int64(0) {
 			h.once.Do(func() {
 				close(h.popped)
 				<-h.gate
@@ -224,6 +221,12 @@ func (h *slowDequeue) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return err
 	}
+}
+
+// dequeues tells a pipeline of dequeues.
+func dequeues(cmds []redis.Cmder) bool {
+	args := cmds[0].Args()
+	return len(args) > 8 && args[8] == "switchboard:{acct:alice}:dequeue"
 }
 
 // A worker that gets an account back while a handler of its former lease still
@@ -282,6 +285,7 @@ func TestLeaseLostLeavesTask(t *testing.T) {
 		}
 		return nil
 	})
+	b.untilHeard("w")
 	b.enqueueMany("alice", 3)
 	b.until("the first job is settled", func() bool { return len(rec.texts("alice")) == 1 && w.Stats().InFlight == 0 })
 	if n := b.rdb.LLen(ctx, "asynq:{acct:alice}:active").Val(); n != 1 {

@@ -38,6 +38,12 @@ func (d *Dispatcher) keep(ctx context.Context) {
 		vs, next := d.roster.takeVisits(time.Now(), visitBatch)
 		if len(vs) > 0 {
 			d.visit(ctx, vs)
+		}
+		lines := d.roster.takeUnswept(sweepBatch)
+		if len(lines) > 0 {
+			d.sweepLines(ctx, lines)
+		}
+		if len(vs)+len(lines) > 0 {
 			// Even a keeper that always has work sweeps.
 			select {
 			case <-sweep.C:
@@ -100,32 +106,35 @@ type looked struct {
 
 // visit claims and looks in one round trip.
 func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
+	if names := claimed(vs); len(names) > 0 {
+		d.health.failed(d.rdb.SAdd(ctx, jobs.AccountsKey, names...).Err())
+	}
 	now := time.Now()
-	claims := make([]*redis.Cmd, len(vs))
-	looks := make([]*redis.Cmd, len(vs))
-	err := d.pipelined(ctx, []*redis.Script{claimScript, lookScript}, func(p redis.Pipeliner) {
-		if names := claimed(vs); len(names) > 0 {
-			p.SAdd(ctx, jobs.AccountsKey, names...)
-		}
-		for i, v := range vs {
-			k := queueKeys(v.acct.queue)
-			owner := jobs.OwnerKey(v.acct.id)
-			if v.claim > 0 {
-				args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano(), lane.Prefix(v.acct.queue)}
-				for _, id := range v.keep {
-					args = append(args, id)
-				}
-				claims[i] = claimScript.EvalSha(ctx, p, []string{owner, tokenKey(v.acct.id), k.active, k.lease, k.pending}, args...)
+	var calls []scripted
+	for _, v := range vs {
+		k := queueKeys(v.acct.queue)
+		owner := jobs.OwnerKey(v.acct.id)
+		if v.claim > 0 {
+			args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano(), lane.Prefix(v.acct.queue)}
+			for _, id := range v.keep {
+				args = append(args, id)
 			}
-			looks[i] = lookScript.EvalSha(ctx, p,
-				[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner},
-				now.Unix(), k.task, now.UnixNano(), k.group, d.channel, lane.Prefix(v.acct.queue))
+			calls = append(calls, scripted{claimScript, []string{owner, tokenKey(v.acct.id), k.active, k.lease, k.pending}, args})
 		}
-	})
-	d.health.failed(err)
+		calls = append(calls, scripted{lookScript,
+			[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner},
+			[]any{now.Unix(), k.task, now.UnixNano(), k.group, d.channel, lane.Prefix(v.acct.queue)}})
+	}
+	cmds := d.runAll(ctx, calls)
 	failed := 0
-	for i, v := range vs {
-		l, verr := d.visited(v, claims[i], looks[i])
+	var err error
+	for _, v := range vs {
+		var claim *redis.Cmd
+		if v.claim > 0 {
+			claim, cmds = cmds[0], cmds[1:]
+		}
+		l, verr := d.visited(v, claim, cmds[0])
+		cmds = cmds[1:]
 		if verr != nil {
 			failed, err = failed+1, verr
 			d.health.failed(verr)
@@ -169,22 +178,7 @@ func (d *Dispatcher) visited(v visit, claim, look *redis.Cmd) (looked, error) {
 	if err != nil {
 		return looked{}, fmt.Errorf("look at line of account %s: %w", v.acct.id, err)
 	}
-	l := looked{pending: ns[0], active: ns[1], paused: ns[2] == 1, mine: ns[4] == 1}
-	if ns[3] >= 0 {
-		l.due = time.Unix(ns[3], 0)
-	}
-	return l, nil
-}
-
-// sweep has every account looked at. One whose owner key is gone, as after a loss
-// of Redis's data, is claimed again.
-func (r *roster) sweep() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.accounts {
-		a.owesLook = true
-		r.oweLocked(a)
-	}
+	return asLooked(ns), nil
 }
 
 // oweLocked tells the keeper of an account that owes a visit. It requires r.mu.

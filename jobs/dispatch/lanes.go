@@ -1,29 +1,13 @@
 package dispatch
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
-)
-
-const (
-	// pullBatch is how many jobs one dequeue begins at most: neighbours leave
-	// together. pullBytes is from which size on it begins no more.
-	pullBatch = 32
-	pullBytes = 1 << 20
-	// sortBatch is how many jobs one dequeue sorts into lanes at most, so that
-	// Redis is soon free again: 10,000 jobs of a blocked lane take 20 dequeues.
-	sortBatch = 500
-	// classBatch is how many tasks of foreign producers one dequeue returns at most
-	// for their lanes to be found.
-	classBatch = 50
 )
 
 // dequeueScript takes the place of asynq's. It begins the oldest jobs that may be
@@ -190,75 +174,6 @@ for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
 end
 return answer(more, {})`)
 
-// turn is an account that may give jobs now, and what a dequeue has to know.
-type turn struct {
-	acct   *account
-	lease  accounts.Lease
-	number uint64 // of the account's dequeues
-	most   int    // jobs to begin
-	rooms  []any  // names of lanes with jobs in flight, and how many more are wanted of each
-}
-
-// begun is a task that a dequeue began.
-type begun struct{ id, msg, lane string } // lane is "" if it is in none
-
-// pulled is what a dequeue brought.
-type pulled struct {
-	begun         []begun
-	more          bool // there may be more to begin
-	held          bool // there would be, of lanes in which so many run as may
-	active, marks int64
-	unsorted      []string // ids and messages of tasks whose lanes are to be found
-}
-
-// pull runs dequeueScript on an account's keys.
-func (d *Dispatcher) pull(ctx context.Context, t turn, expiry int64) (pulled, error) {
-	k := queueKeys(t.acct.queue)
-	prefix := lane.Prefix(t.acct.queue)
-	args := append([]any{
-		expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
-		t.most, pullBytes, sortBatch, classBatch, d.roster.laneLimit(),
-	}, t.rooms...)
-	keys := []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"}
-	reply, err := dequeueScript.Run(ctx, d.rdb, keys, args...).Slice()
-	if err != nil {
-		return pulled{}, err
-	}
-	if len(reply) < 4 {
-		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
-	}
-	p := pulled{more: reply[0] == int64(1), held: reply[0] == int64(2)}
-	p.active, _ = reply[1].(int64)
-	p.marks, _ = reply[2].(int64)
-	n, _ := reply[3].(int64)
-	rest := reply[4:]
-	if int64(len(rest)) < 3*n {
-		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
-	}
-	for ; n > 0; n-- {
-		p.begun, rest = append(p.begun, begun{id: str(rest[0]), msg: str(rest[1]), lane: str(rest[2])}), rest[3:]
-	}
-	for _, v := range rest {
-		p.unsorted = append(p.unsorted, str(v))
-	}
-	return p, nil
-}
-
-// bury puts a task aside that asynq could not read, where its tools show it: put
-// back it would only come again.
-func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
-	k := queueKeys(a.queue)
-	p := d.rdb.TxPipeline()
-	p.LRem(ctx, k.active, 0, id)
-	p.ZRem(ctx, k.lease, id)
-	p.ZAdd(ctx, k.archived, redis.Z{Score: float64(time.Now().Unix()), Member: id})
-	p.HSet(ctx, k.task+id, "state", "archived", "lane", lane.None)
-	_, err := p.Exec(ctx)
-	return err
-}
-
-func str(v any) string { s, _ := v.(string); return s }
-
 // sortScript notes the lanes of tasks that are still there.
 //
 // KEYS[1] pending; ARGV task key prefix, and ids with their lanes.
@@ -270,16 +185,6 @@ for i = 2, #ARGV, 2 do
 	end
 end
 return redis.status_reply("OK")`)
-
-// sort finds the lanes of tasks whose producers did not.
-func (d *Dispatcher) sort(ctx context.Context, a *account, unsorted []string) error {
-	k := queueKeys(a.queue)
-	args := []any{k.task}
-	for i := 0; i+1 < len(unsorted); i += 2 {
-		args = append(args, unsorted[i], jobs.LaneOfTask([]byte(unsorted[i+1])))
-	}
-	return sortScript.Run(ctx, d.rdb, []string{k.pending}, args...).Err()
-}
 
 // backScript ends the activity of a job that is in a lane and has no outcome. It
 // becomes the lane's head, to be tried again at its time or blocked until an
@@ -357,9 +262,4 @@ func asBack(f *flight, a ack, keys []string, args []any, w way) ([]string, []any
 	keys = []string{keys[0], keys[1], keys[2], keys[3], k.archived, keys[4], keys[5], keys[6], keys[7]}
 	args = append(args[:6:6], string(w), f.lane, lane.Prefix(a.queue), k.task, now.UnixNano(), now.Unix())
 	return keys, args
-}
-
-// runBack has the form of asynq's scripts.
-func runBack(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
-	return backScript.Run(ctx, c, keys, args...)
 }

@@ -319,19 +319,16 @@ func TestRepeatedDequeue(t *testing.T) {
 // twice sends every tenth dequeue twice, and loses the first answer.
 type twice struct{ n atomic.Int32 }
 
-func (*twice) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (*twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		args := cmd.Args()
-		if len(args) > 3 && args[3] == "asynq:{acct:alice}:pending" && h.n.Add(1)%10 == 0 {
-			if err := next(ctx, cmd); err != nil {
+func (*twice) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if dequeues(cmds) && h.n.Add(1)%10 == 0 {
+			if err := next(ctx, cmds); err != nil {
 				return err
 			}
 		}
-		return next(ctx, cmd)
+		return next(ctx, cmds)
 	}
 }
 

@@ -293,6 +293,14 @@ func (b *bench) until(what string, ok func() bool) {
 	}
 }
 
+// untilHeard waits until the worker of that name hears wakes.
+func (b *bench) untilHeard(name string) {
+	b.t.Helper()
+	b.until(name+" hears wakes", func() bool {
+		return len(b.rdb.PubSubChannels(context.Background(), jobs.WakeChannel(name)+"#*").Val()) > 0
+	})
+}
+
 func (b *bench) untilEmpty(account accounts.ID) {
 	b.t.Helper()
 	b.until("the line of "+string(account)+" is empty", func() bool {

@@ -27,7 +27,7 @@ type account struct {
 	lease accounts.Lease
 
 	flights int                 // jobs not settled, be it under an earlier lease
-	lanes   map[string]*running // lanes with jobs in flight
+	lanes   map[string]*running // lanes with jobs in flight; nil before the first
 	freed   bool                // a job of a lane has settled since the dequeue on its way began
 	stale   []string            // lanes whose chains have settled since the dequeue on its way began
 	pulling bool                // a dequeue is on its way
@@ -48,17 +48,19 @@ type account struct {
 }
 
 // roster is the dispatcher's memory: accounts, whose turn it is, and what is in
-// flight. It does no I/O and its methods do not block, except next.
+// flight. It does no I/O and its methods do not block.
 type roster struct {
 	limit        int           // jobs at once; immutable
 	accountLimit int           // jobs at once of one account; immutable
-	turn         chan struct{} // size 1: next may find an account
+	turn         chan struct{} // size 1: the pump may find accounts
+	landing      chan struct{} // size 1: there may be something to hand out
 	work         chan struct{} // size 1: the keeper has something to do
 
 	mu       sync.Mutex // guards below and every account and flight
 	accounts map[accounts.ID]*account
 	ready    []*account // first come, first served
 	owed     []*account // for the keeper
+	unswept  []*account // likewise: the rest of a sweep
 	dues     dueHeap
 	flights  map[flightKey]*flight
 	begun    []*flight // not handed out yet
@@ -69,7 +71,7 @@ type roster struct {
 func newRoster(limit, accountLimit int) *roster {
 	return &roster{
 		limit: limit, accountLimit: accountLimit,
-		turn: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), landing: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		accounts: map[accounts.ID]*account{}, flights: map[flightKey]*flight{},
 	}
 }
@@ -82,7 +84,7 @@ func kick(ch chan struct{}) {
 }
 
 func (r *roster) kickKeeper() { kick(r.work) }
-func (r *roster) kickNext()   { kick(r.turn) }
+func (r *roster) kickPump()   { kick(r.turn) }
 
 // gain notes new leases.
 func (r *roster) gain(ls []accounts.Lease) {
@@ -91,7 +93,7 @@ func (r *roster) gain(ls []accounts.Lease) {
 	for _, l := range ls {
 		a := r.accounts[l.Account]
 		if a == nil {
-			a = &account{id: l.Account, queue: jobs.Queue(l.Account), lanes: map[string]*running{}, dueIndex: -1}
+			a = &account{id: l.Account, queue: jobs.Queue(l.Account), dueIndex: -1}
 			r.accounts[l.Account] = a
 		}
 		a.phase, a.lease, a.idle, a.gone = gained, l, nil, false
@@ -161,14 +163,14 @@ func (r *roster) stats() Stats {
 	return Stats{Accounts: len(r.accounts), Ready: len(r.ready), InFlight: len(r.flights)}
 }
 
-// stop ends next and handOut for good.
+// stop ends turns and handing out for good.
 func (r *roster) stop() {
 	r.mu.Lock()
 	r.stopping = true
 	r.interruptLocked(nil)
 	r.takeBackLocked()
 	r.mu.Unlock()
-	r.kickNext()
+	kick(r.landing)
 }
 
 // wake notes that the account has work, now or at due.
@@ -195,122 +197,9 @@ func (r *roster) readyLocked(a *account) {
 	}
 	a.queued = true
 	r.ready = append(r.ready, a)
-	r.kickNext()
+	r.kickPump()
 }
 
 func (r *roster) eligibleLocked(a *account) bool {
 	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
-}
-
-// next returns the account whose turn it is to give jobs, and false when until has
-// come or stop was called. The account is pulling until landed or failed.
-func (r *roster) next(until time.Time) (turn, bool) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	for {
-		t, stopping := r.take()
-		if t.acct != nil || stopping {
-			return t, !stopping
-		}
-		select {
-		case <-r.turn:
-		case <-timer.C:
-			return turn{}, false
-		}
-	}
-}
-
-func (r *roster) take() (t turn, stopping bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopping {
-		r.kickNext() // for the next call
-		return turn{}, true
-	}
-	for len(r.ready) > 0 && spare(r.limit, len(r.flights)) > 0 {
-		a := r.ready[0]
-		r.ready = r.ready[1:]
-		a.queued = false
-		if !a.more || !r.eligibleLocked(a) || !a.lease.Valid() {
-			continue // whoever makes it eligible puts it back
-		}
-		a.more, a.pulling, a.freed = false, true, false
-		a.pulls++
-		most := min(pullBatch, r.limit-len(r.flights), r.accountLimit-a.flights)
-		return turn{acct: a, lease: a.lease, number: a.pulls, most: most, rooms: r.roomsLocked(a)}, false
-	}
-	return turn{}, false
-}
-
-// pulledLocked ends a pull. It requires r.mu.
-func (r *roster) pulledLocked(a *account) {
-	a.pulling = false
-	a.forgetStale()
-	r.oweLocked(a)
-	r.idleLocked(a)
-	r.readyLocked(a)
-	r.kickNext()
-}
-
-// landed notes what a dequeue brought, to be handed out. If it had not got through
-// all of the line there is more; else only a wake, a look, or the end of a job in a
-// full lane makes the account ready again.
-func (r *roster) landed(t turn, p pulled) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := t.acct
-	for _, b := range p.begun {
-		f := newFlight(a, t.lease, b.id, p.marks)
-		r.flights[f.key] = f
-		a.flights++
-		a.enterLane(f, b.lane)
-		r.begun = append(r.begun, f)
-		f.msg = b.msg
-	}
-	if p.active > int64(a.flights) && a.phase == serving {
-		// Some are active without a handler: the answer to an earlier dequeue was
-		// lost. They are claimed again before the next one.
-		a.owesClaim = true
-	}
-	a.more = a.more || p.more || p.held && a.freed
-	if r.stopping {
-		r.takeBackLocked()
-	}
-	r.pulledLocked(a)
-}
-
-// handOut returns the message of a task that was begun and is not handed out yet.
-func (r *roster) handOut() (msg string, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.begun) == 0 {
-		r.begun = nil
-		return "", false
-	}
-	f := r.begun[0]
-	r.begun[0] = nil
-	r.begun = r.begun[1:]
-	msg, f.msg = f.msg, ""
-	return msg, true
-}
-
-// takeBackLocked settles what was begun and never handed out, for want of a
-// handler: the next owner claims it. It requires r.mu.
-func (r *roster) takeBackLocked() {
-	for _, f := range r.begun {
-		f.acked = true
-		r.returnedLocked(f)
-	}
-	r.begun = nil
-}
-
-// failed notes a dequeue of which nobody knows what it began.
-func (r *roster) failed(t turn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	t.acct.more = true
-	if t.acct.phase == serving {
-		t.acct.owesClaim = true
-	}
-	r.pulledLocked(t.acct)
 }

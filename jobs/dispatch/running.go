@@ -51,6 +51,9 @@ func (a *account) enterLane(f *flight, name string) {
 	l := a.lanes[name]
 	if l == nil {
 		l = &running{}
+		if a.lanes == nil {
+			a.lanes = map[string]*running{}
+		}
 		a.lanes[name] = l
 	}
 	f.lane, f.turn = name, lane.New(l.last)

@@ -174,31 +174,35 @@ if tonumber(ARGV[5]) == 1 then
 end`, first)
 }
 
-// pipelined runs scripts by their hash in one round trip, and once more if the
-// server has not seen them. The commands' own errors are the caller's to read;
-// the first one is returned.
-func (d *Dispatcher) pipelined(ctx context.Context, scripts []*redis.Script, add func(redis.Pipeliner)) error {
+// scripted is one call of a script of ours.
+type scripted struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+}
+
+// runAll runs scripts by their hashes in one round trip, and in a second one, by
+// their sources, those that their server has not seen: a new one, or another node
+// of a cluster. Every command has its own error.
+func (d *Dispatcher) runAll(ctx context.Context, calls []scripted) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(calls))
+	if len(calls) == 0 {
+		return cmds
+	}
 	p := d.rdb.Pipeline()
-	add(p)
-	cmds, err := p.Exec(ctx)
-	unseen := false
-	for _, cmd := range cmds {
-		unseen = unseen || link.NoScript(cmd.Err())
+	for i, c := range calls {
+		cmds[i] = c.script.EvalSha(ctx, p, c.keys, c.args...)
 	}
-	if unseen {
-		for _, s := range scripts {
-			if err := s.Load(ctx, d.rdb).Err(); err != nil {
-				return fmt.Errorf("load script: %w", err)
-			}
+	_, _ = p.Exec(ctx)
+	for i, c := range calls {
+		if link.NoScript(cmds[i].Err()) {
+			cmds[i] = c.script.Eval(ctx, p, c.keys, c.args...)
 		}
-		p = d.rdb.Pipeline()
-		add(p)
-		_, err = p.Exec(ctx)
 	}
-	if errors.Is(err, redis.Nil) {
-		err = nil
+	if p.Len() > 0 {
+		_, _ = p.Exec(ctx)
 	}
-	return err
+	return cmds
 }
 
 // ack is an acknowledgement that asynq is about to send.
@@ -280,11 +284,6 @@ func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, er
 	keys = append([]string(nil), keys[:8]...)
 	keys[3] = queueKeys(a.queue).retry
 	return keys, []any{a.id, msg, at, args[5], failure, args[6]}, nil
-}
-
-// runRetry has the form of asynq's scripts.
-func runRetry(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
-	return retryScript.Run(ctx, c, keys, args...)
 }
 
 // Fields of a task in asynq.proto, v0.26.0.

@@ -1,0 +1,300 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
+)
+
+const (
+	// turnBatch is how many accounts have their turn in one round trip.
+	turnBatch = 100
+	// pullBatch is how many jobs one dequeue begins at most: neighbours leave
+	// together. pullBytes is from which size on it begins no more.
+	pullBatch = 32
+	pullBytes = 1 << 20
+	// sortBatch is how many jobs the dequeues of one round trip sort into lanes at
+	// most, so that Redis is soon free again, but leastSort each: 10,000 jobs of a
+	// blocked lane take 20 dequeues.
+	sortBatch = 500
+	leastSort = 20
+	// classBatch is how many tasks of foreign producers one dequeue returns at most
+	// for their lanes to be found.
+	classBatch = 50
+	// taskLease is asynq's lease of a task. Here it only informs asynq's tools.
+	taskLease = 30 * time.Second
+)
+
+// turn is an account that may give jobs now, and what a dequeue has to know.
+type turn struct {
+	acct   *account
+	lease  accounts.Lease
+	number uint64 // of the account's dequeues
+	most   int    // jobs to begin
+	sort   int    // jobs to sort into lanes
+	rooms  []any  // names of lanes with jobs in flight, and how many more are wanted of each
+}
+
+// begun is a task that a dequeue began.
+type begun struct{ id, msg, lane string } // lane is "" if it is in none
+
+// pulled is what a dequeue brought.
+type pulled struct {
+	begun         []begun
+	more          bool // there may be more to begin
+	held          bool // there would be, of lanes in which so many run as may
+	active, marks int64
+	unsorted      []string // ids and messages of tasks whose lanes are to be found
+}
+
+// pump begins jobs of accounts whose turn it is, those of many in one round trip,
+// until ctx is done. asynq's dequeues hand out what it began.
+func (d *Dispatcher) pump(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-d.health.answers():
+		case <-ctx.Done():
+			return
+		}
+		ts := d.roster.takeTurns()
+		if len(ts) == 0 {
+			select {
+			case <-d.roster.turn:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		ps, errs := d.pull(ctx, ts)
+		for i, t := range ts {
+			switch {
+			case errs[i] != nil:
+				d.health.failed(errs[i])
+				d.log.Debug("dequeue failed", "account", t.acct.id, "error", errs[i])
+				d.roster.failed(t)
+			case !t.lease.Valid():
+				d.roster.failed(t) // what was begun stays active until it is claimed
+			default:
+				d.roster.landed(t, ps[i])
+			}
+		}
+	}
+}
+
+// pull runs dequeueScript on the keys of accounts, and prepares what it brought.
+func (d *Dispatcher) pull(ctx context.Context, ts []turn) ([]pulled, []error) {
+	calls := make([]scripted, len(ts))
+	expiry := time.Now().Add(taskLease).Unix()
+	for i, t := range ts {
+		k := queueKeys(t.acct.queue)
+		prefix := lane.Prefix(t.acct.queue)
+		calls[i] = scripted{
+			script: dequeueScript,
+			keys:   []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"},
+			args: append([]any{
+				expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
+				t.most, pullBytes, t.sort, classBatch, d.roster.laneLimit(),
+			}, t.rooms...),
+		}
+	}
+	ps, errs := make([]pulled, len(ts)), make([]error, len(ts))
+	for i, cmd := range d.runAll(ctx, calls) {
+		if ps[i], errs[i] = asPulled(cmd); errs[i] == nil {
+			errs[i] = d.sift(ctx, ts[i].acct, &ps[i])
+		}
+	}
+	d.sort(ctx, ts, ps, errs)
+	return ps, errs
+}
+
+// asPulled reads dequeueScript's answer.
+func asPulled(cmd *redis.Cmd) (pulled, error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return pulled{}, err
+	}
+	if len(reply) < 4 {
+		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
+	}
+	p := pulled{more: reply[0] == int64(1), held: reply[0] == int64(2)}
+	p.active, _ = reply[1].(int64)
+	p.marks, _ = reply[2].(int64)
+	n, _ := reply[3].(int64)
+	rest := reply[4:]
+	if int64(len(rest)) < 3*n {
+		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
+	}
+	p.begun = make([]begun, n)
+	for i := range p.begun {
+		p.begun[i], rest = begun{id: str(rest[0]), msg: str(rest[1]), lane: str(rest[2])}, rest[3:]
+	}
+	for _, v := range rest {
+		p.unsorted = append(p.unsorted, str(v))
+	}
+	return p, nil
+}
+
+func str(v any) string { s, _ := v.(string); return s }
+
+// sift puts those tasks aside that asynq could not read.
+func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) error {
+	readable := p.begun[:0]
+	for _, b := range p.begun {
+		_, _, bad := taskOf([]byte(b.msg))
+		if bad == nil {
+			readable = append(readable, b)
+			continue
+		}
+		d.log.Error("task cannot be read; it is archived", "account", a.id, "task", b.id, "error", bad)
+		if err := d.bury(ctx, a, b.id); err != nil {
+			return err
+		}
+		p.active--
+	}
+	p.begun = readable
+	return nil
+}
+
+// bury puts a task aside that asynq could not read, where its tools show it: put
+// back it would only come again.
+func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
+	k := queueKeys(a.queue)
+	p := d.rdb.TxPipeline()
+	p.LRem(ctx, k.active, 0, id)
+	p.ZRem(ctx, k.lease, id)
+	p.ZAdd(ctx, k.archived, redis.Z{Score: float64(time.Now().Unix()), Member: id})
+	p.HSet(ctx, k.task+id, "state", "archived", "lane", lane.None)
+	_, err := p.Exec(ctx)
+	return err
+}
+
+// sort finds the lanes of tasks whose producers did not name them.
+func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []error) {
+	var calls []scripted
+	var of []int
+	for i, p := range ps {
+		if len(p.unsorted) == 0 || errs[i] != nil {
+			continue
+		}
+		k := queueKeys(ts[i].acct.queue)
+		args := []any{k.task}
+		for j := 0; j+1 < len(p.unsorted); j += 2 {
+			args = append(args, p.unsorted[j], jobs.LaneOfTask([]byte(p.unsorted[j+1])))
+		}
+		calls = append(calls, scripted{script: sortScript, keys: []string{k.pending}, args: args})
+		of = append(of, i)
+	}
+	for n, cmd := range d.runAll(ctx, calls) {
+		errs[of[n]] = cmd.Err()
+	}
+}
+
+// takeTurns returns accounts whose turn it is to give jobs. They share what is
+// free on this worker, and are pulling until landed or failed.
+func (r *roster) takeTurns() (ts []turn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	free := spare(r.limit, len(r.flights))
+	if r.stopping || free == 0 {
+		return nil
+	}
+	for len(r.ready) > 0 && len(ts) < min(turnBatch, free) {
+		a := r.ready[0]
+		r.ready[0] = nil
+		r.ready = r.ready[1:]
+		a.queued = false
+		if !a.more || !r.eligibleLocked(a) || !a.lease.Valid() {
+			continue // whoever makes it eligible puts it back
+		}
+		a.more, a.pulling, a.freed = false, true, false
+		a.pulls++
+		ts = append(ts, turn{acct: a, lease: a.lease, number: a.pulls, rooms: r.roomsLocked(a)})
+	}
+	if len(r.ready) == 0 {
+		r.ready = nil
+	}
+	for i := range ts {
+		ts[i].most = min(pullBatch, free/len(ts), r.accountLimit-ts[i].acct.flights)
+		ts[i].sort = max(sortBatch/len(ts), leastSort)
+	}
+	return ts
+}
+
+// pulledLocked ends a pull. It requires r.mu.
+func (r *roster) pulledLocked(a *account) {
+	a.pulling = false
+	a.forgetStale()
+	r.oweLocked(a)
+	r.idleLocked(a)
+	r.readyLocked(a)
+}
+
+// landed notes what a dequeue brought, to be handed out. If it had not got through
+// all of the line there is more; else only a wake, a look, or the end of a job in a
+// full lane makes the account ready again.
+func (r *roster) landed(t turn, p pulled) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := t.acct
+	for _, b := range p.begun {
+		f := newFlight(a, t.lease, b.id, p.marks)
+		r.flights[f.key] = f
+		a.flights++
+		a.enterLane(f, b.lane)
+		r.begun = append(r.begun, f)
+		f.msg = b.msg
+	}
+	if p.active > int64(a.flights) && a.phase == serving {
+		// Some are active without a handler: the answer to an earlier dequeue was
+		// lost. They are claimed again before the next one.
+		a.owesClaim = true
+	}
+	a.more = a.more || p.more || p.held && a.freed
+	if r.stopping {
+		r.takeBackLocked()
+	}
+	r.pulledLocked(a)
+	kick(r.landing)
+}
+
+// failed notes a dequeue of which nobody knows what it began.
+func (r *roster) failed(t turn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.acct.more = true
+	if t.acct.phase == serving {
+		t.acct.owesClaim = true
+	}
+	r.pulledLocked(t.acct)
+}
+
+// handOut returns the message of a task that was begun and is not handed out yet,
+// "" if there is none.
+func (r *roster) handOut() (msg string, stopping bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.begun) == 0 {
+		r.begun = nil
+		return "", r.stopping
+	}
+	f := r.begun[0]
+	r.begun[0] = nil
+	r.begun = r.begun[1:]
+	msg, f.msg = f.msg, ""
+	return msg, false
+}
+
+// takeBackLocked settles what was begun and never handed out, for want of a
+// handler: the next owner claims it. It requires r.mu.
+func (r *roster) takeBackLocked() {
+	for _, f := range r.begun {
+		f.acked = true
+		r.returnedLocked(f)
+	}
+	r.begun = nil
+}
