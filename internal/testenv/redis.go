@@ -68,16 +68,22 @@ func newRedis(durable bool) (backend, error) {
 // localRedis is a redis-server process.
 type localRedis struct {
 	local
-	path    string
-	durable bool
+	path     string
+	durable  bool
+	more     []string // arguments
+	sentinel string   // configuration file, which makes it a Sentinel
 }
 
 func (r *localRedis) url() string { return redisURL(r.port) }
 
 func (r *localRedis) start() error {
 	return r.open(func(port int) program {
-		args := append(redisArgs(r.durable), "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", r.dir)
-		return program{path: r.path, args: args, dir: r.dir, quit: syscall.SIGKILL}
+		args := redisArgs(r.durable)
+		if r.sentinel != "" {
+			args = []string{r.sentinel, "--sentinel"}
+		}
+		args = append(args, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", r.dir)
+		return program{path: r.path, args: append(args, r.more...), dir: r.dir, quit: syscall.SIGKILL}
 	}, pingRedis)
 }
 
