@@ -25,8 +25,7 @@ const (
 )
 
 // RedisCluster starts a Redis Cluster of three masters for one test, and returns
-// its nodes once it serves all slots. It needs an installed server; the test is
-// skipped without.
+// its nodes once it serves all slots. It needs an installed server.
 func RedisCluster(t testing.TB) []*Server {
 	t.Helper()
 	nodes := make([]*Server, clusterNodes)
@@ -64,8 +63,7 @@ type Sentinel struct {
 	Replica *Server
 }
 
-// RedisSentinel starts a Sentinel for one test. It needs an installed server; the
-// test is skipped without.
+// RedisSentinel starts a Sentinel for one test. It needs an installed server.
 func RedisSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), formLimit)
@@ -99,7 +97,7 @@ func newLocalRedis(t testing.TB, args ...string) *localRedis {
 	t.Helper()
 	path := cmp.Or(os.Getenv(envRedisServer), findRedis())
 	if path == "" || path == viaDocker {
-		t.Skip("testenv: several servers that know one another need an installed redis-server")
+		t.Fatal("testenv: a cluster of test servers needs an installed redis-server")
 	}
 	dir, err := space.newDir("redis")
 	if err != nil {

@@ -2,10 +2,15 @@ package dispatch_test
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/dispatch"
@@ -143,6 +148,93 @@ func TestStopWithoutRedis(t *testing.T) {
 	b.worker("v", never, quick, func(_ context.Context, j job) error { got <- j; return nil })
 	recv(t, "the job on another worker", got)
 	b.untilEmpty("alice")
+}
+
+// dials counts attempts to connect.
+type dials struct{ n atomic.Int64 }
+
+func (h *dials) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		h.n.Add(1)
+		return next(ctx, network, addr)
+	}
+}
+func (h *dials) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *dials) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// Redis goes away from under 100 accounts with work and 50 jobs in flight, which end
+// meanwhile: the worker asks now and then whether it is back, and no job runs twice.
+func TestOutageIsQuiet(t *testing.T) {
+	t.Parallel()
+	b, server := setupServer(t)
+	opt, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.DialerRetries = 1 // as a worker has it
+	rdb := redis.NewClient(opt)
+	defer rdb.Close()
+	var count dials
+	rdb.AddHook(&count)
+	const lines, each, most = 100, 5, 50
+	var ids []accounts.ID
+	for i := range lines {
+		ids = append(ids, accounts.ID(fmt.Sprintf("a%d", i)))
+		b.enqueueMany(ids[i], each)
+	}
+	var rec recorder
+	var running atomic.Int32
+	gate := make(chan struct{})
+	b.store.give("w", ids...)
+	w := b.workerOn(rdb, "w", dispatch.Config{Concurrency: most, SweepEvery: 50 * time.Millisecond}, quick, func(_ context.Context, j job) error {
+		rec.add(j)
+		running.Add(1)
+		<-gate
+		return nil
+	})
+	defer w.stop() // before its client is closed
+	b.until("jobs are in flight", func() bool { return running.Load() == most })
+	server.Kill()
+	before := count.n.Load()
+	close(gate)
+	b.until("the outage is noticed", func() bool { return w.Stats().RedisErr != nil })
+	outage := time.NewTimer(1500 * time.Millisecond)
+	recv(t, "the outage's end", outage.C)
+	if n := count.n.Load() - before; n > 300 {
+		t.Errorf("%d attempts to connect in 1.5 s", n)
+	}
+	server.Restart()
+	for _, id := range ids {
+		b.untilEmpty(id)
+		b.sameTexts("jobs of "+string(id), rec.texts(id), []string{"0", "1", "2", "3", "4"})
+	}
+}
+
+// A line that cannot be served, whatever is wrong with it, is tried by every sweep
+// and not all the time, and delays nobody.
+func TestBrokenLineIsQuiet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	got := make(chan job, 1)
+	b.store.give("w", "alice", "bob")
+	b.worker("w", never, quick, func(_ context.Context, j job) error { got <- j; return nil })
+	b.untilHeard("w")
+	b.rdb.Set(ctx, "switchboard:{acct:alice}:cancelled", "not a set", 0)
+	b.enqueue("alice", "hello")
+	before := b.commands()
+	for range 5 {
+		b.enqueue("bob", "hello")
+		recv(t, "a job of another account", got)
+	}
+	pause := time.NewTimer(200 * time.Millisecond)
+	recv(t, "the pause's end", pause.C)
+	if n := b.commands() - before; n > 100 {
+		t.Errorf("%d scripts for a line that cannot be served", n)
+	}
+	b.rdb.Del(ctx, "switchboard:{acct:alice}:cancelled")
 }
 
 // A producer may cancel, and the worker die, before the mark is seen.

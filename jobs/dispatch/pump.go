@@ -10,6 +10,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
+	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
 const (
@@ -76,9 +77,9 @@ func (d *Dispatcher) pump(ctx context.Context) {
 			case errs[i] != nil:
 				d.health.failed(errs[i])
 				d.log.Debug("dequeue failed", "account", t.acct.id, "error", errs[i])
-				d.roster.failed(t)
+				d.roster.failed(t, link.Down(errs[i]) || redis.HasErrorPrefix(errs[i], "REPEATED"))
 			case !t.lease.Valid():
-				d.roster.failed(t) // what was begun stays active until it is claimed
+				d.roster.failed(t, false) // what was begun stays active until it is claimed
 			default:
 				d.roster.landed(t, ps[i])
 			}
@@ -229,7 +230,6 @@ func (r *roster) takeTurns() (ts []turn) {
 func (r *roster) pulledLocked(a *account) {
 	a.pulling = false
 	a.forgetStale()
-	r.oweLocked(a)
 	r.idleLocked(a)
 	r.readyLocked(a)
 }
@@ -258,19 +258,26 @@ func (r *roster) landed(t turn, p pulled) {
 	if r.stopping {
 		r.takeBackLocked()
 	}
+	r.oweLocked(a)
 	r.pulledLocked(a)
 	kick(r.landing)
 }
 
-// failed notes a dequeue of which nobody knows what it began.
-func (r *roster) failed(t turn) {
+// failed notes a dequeue of which nobody knows what it began: the line is claimed
+// before the next one, at once or, after trouble that is the account's own and may
+// last, by a sweep.
+func (r *roster) failed(t turn, atOnce bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.acct.more = true
-	if t.acct.phase == serving {
-		t.acct.owesClaim = true
+	a := t.acct
+	a.more = true
+	if a.phase == serving {
+		a.owesClaim = true
 	}
-	r.pulledLocked(t.acct)
+	if atOnce || a.phase == gained || a.lease != t.lease {
+		r.oweLocked(a)
+	}
+	r.pulledLocked(a)
 }
 
 // handOut returns the message of a task that was begun and is not handed out yet,

@@ -21,7 +21,7 @@ const (
 )
 
 // Down tells errors that say nothing of the command but that Redis cannot be
-// reached, or is not ready to serve anyone.
+// reached, or is not ready to serve anyone: one that has become a replica is not.
 func Down(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
@@ -29,7 +29,7 @@ func Down(err error) bool {
 	if !reply(err) {
 		return true
 	}
-	for _, prefix := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "ERR max number of clients"} {
+	for _, prefix := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "ERR max number of clients"} {
 		if redis.HasErrorPrefix(err, prefix) {
 			return true
 		}
