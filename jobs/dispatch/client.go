@@ -176,7 +176,7 @@ func (d *Dispatcher) dropped(f *flight, why string) {
 func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, args []any, run script) (cmd *redis.Cmd, sent bool) {
 	warned := false
 	for wait := link.MinPause; f.lease.Valid(); wait = min(2*wait, link.MaxPause) {
-		d.acks.Do(ctx, func(p redis.Pipeliner) {
+		d.shared.Do(ctx, func(p redis.Pipeliner) {
 			cmd = run(ctx, p, keys, args...)
 			if f.marks > 0 && (a.kind == ackDone || a.kind == ackComplete) {
 				// The job has its outcome; a mark that it was cancelled has done its duty.

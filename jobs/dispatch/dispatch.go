@@ -48,7 +48,7 @@ type Dispatcher struct {
 	channel string                // where producers wake this process
 	cfg     Config
 	log     *slog.Logger
-	acks    *pipe.Pipe
+	shared  *pipe.Pipe // acks, and what else concurrent callers send
 	roster  *roster
 	health  *health
 	gaveUp  chan struct{} // closed when handlers did not return in time
@@ -68,7 +68,7 @@ func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger)
 		channel: jobs.WakeChannel(worker + "#" + rand.Text()[:10]),
 		cfg:     cfg,
 		log:     log,
-		acks:    pipe.New(rdb),
+		shared:  pipe.New(rdb),
 		roster:  r,
 		health:  newHealth(log, r.kickKeeper),
 		gaveUp:  make(chan struct{}),
@@ -158,7 +158,7 @@ func (d *Dispatcher) disown(ctx context.Context, ids []accounts.ID) {
 	for i, id := range ids {
 		calls[i] = scripted{disownScript, []string{jobs.OwnerKey(id)}, []any{d.channel}}
 	}
-	for i, cmd := range d.runAll(ctx, calls) {
+	for i, cmd := range d.runShared(ctx, calls) {
 		if err := cmd.Err(); err != nil {
 			d.log.Debug("owner key not removed", "account", ids[i], "error", err)
 		}

@@ -185,22 +185,40 @@ type scripted struct {
 // their sources, those that their server has not seen: a new one, or another node
 // of a cluster. Every command has its own error.
 func (d *Dispatcher) runAll(ctx context.Context, calls []scripted) []*redis.Cmd {
+	return runScripts(ctx, calls, func(add func(redis.Pipeliner)) {
+		p := d.rdb.Pipeline()
+		add(p)
+		_, _ = p.Exec(ctx)
+	})
+}
+
+// runShared is runAll in round trips that concurrent callers share.
+func (d *Dispatcher) runShared(ctx context.Context, calls []scripted) []*redis.Cmd {
+	return runScripts(ctx, calls, func(add func(redis.Pipeliner)) { d.shared.Do(ctx, add) })
+}
+
+func runScripts(ctx context.Context, calls []scripted, send func(add func(redis.Pipeliner))) []*redis.Cmd {
 	cmds := make([]*redis.Cmd, len(calls))
 	if len(calls) == 0 {
 		return cmds
 	}
-	p := d.rdb.Pipeline()
-	for i, c := range calls {
-		cmds[i] = c.script.EvalSha(ctx, p, c.keys, c.args...)
-	}
-	_, _ = p.Exec(ctx)
-	for i, c := range calls {
-		if link.NoScript(cmds[i].Err()) {
-			cmds[i] = c.script.Eval(ctx, p, c.keys, c.args...)
+	send(func(p redis.Pipeliner) {
+		for i, c := range calls {
+			cmds[i] = c.script.EvalSha(ctx, p, c.keys, c.args...)
+		}
+	})
+	var unseen []int
+	for i, cmd := range cmds {
+		if link.NoScript(cmd.Err()) {
+			unseen = append(unseen, i)
 		}
 	}
-	if p.Len() > 0 {
-		_, _ = p.Exec(ctx)
+	if len(unseen) > 0 {
+		send(func(p redis.Pipeliner) {
+			for _, i := range unseen {
+				cmds[i] = calls[i].script.Eval(ctx, p, calls[i].keys, calls[i].args...)
+			}
+		})
 	}
 	return cmds
 }

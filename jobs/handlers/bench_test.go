@@ -3,8 +3,10 @@ package handlers_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,8 +98,33 @@ func BenchmarkJobs(b *testing.B) {
 	for _, id := range f.held {
 		f.redis.Del(b.Context(), "asynq:{"+jobs.Queue(id)+"}:paused")
 	}
+	own, server := spent(b, f.redis)
 	b.ResetTimer()
 	enqueue(lines) // wakes the worker
 	wait()
-	b.ReportMetric(float64(b.N+lines)/b.Elapsed().Seconds(), "jobs/s")
+	n := float64(b.N + lines)
+	b.ReportMetric(n/b.Elapsed().Seconds(), "jobs/s")
+	own2, server2 := spent(b, f.redis)
+	b.ReportMetric(float64((own2-own).Microseconds())/n, "own-cpu-µs/job")
+	b.ReportMetric(float64((server2-server).Microseconds())/n, "redis-cpu-µs/job")
+}
+
+// spent is the CPU time of this process and of Redis so far.
+func spent(b *testing.B, rdb redis.UniversalClient) (own, server time.Duration) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	for line := range strings.Lines(rdb.Info(b.Context(), "cpu").Val()) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_user" || name == "used_cpu_sys" {
+			d, err := time.ParseDuration(value + "s")
+			if err != nil {
+				b.Fatal(err)
+			}
+			server += d
+		}
+	}
+	return own, server
 }
