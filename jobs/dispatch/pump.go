@@ -20,6 +20,9 @@ const (
 	// together. pullBytes is from which size on it begins no more.
 	pullBatch = 32
 	pullBytes = 1 << 20
+	// backlogShare is how many jobs a dequeue begins at least, if so many places are
+	// free, of an account that has them.
+	backlogShare = 16
 	// sortBatch is how many jobs the dequeues of one round trip sort into lanes at
 	// most, so that Redis is soon free again, but leastSort each: 10,000 jobs of a
 	// blocked lane take 20 dequeues.
@@ -195,8 +198,10 @@ func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []er
 	}
 }
 
-// takeTurns returns accounts whose turn it is to give jobs. They share what is
-// free on this worker, and are pulling until landed or failed.
+// takeTurns returns accounts whose turn it is to give jobs, which are pulling until
+// landed or failed. Of what is free on this worker one with a backlog gets enough
+// for a dequeue to be worth its while, any other one place for the job that it was
+// woken for; they share the rest.
 func (r *roster) takeTurns() (ts []turn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,7 +209,7 @@ func (r *roster) takeTurns() (ts []turn) {
 	if r.stopping || free == 0 {
 		return nil
 	}
-	for len(r.ready) > 0 && len(ts) < min(turnBatch, free) {
+	for len(r.ready) > 0 && len(ts) < turnBatch && free > 0 {
 		a := r.ready[0]
 		r.ready[0] = nil
 		r.ready = r.ready[1:]
@@ -214,13 +219,18 @@ func (r *roster) takeTurns() (ts []turn) {
 		}
 		a.more, a.pulling, a.freed = false, true, false
 		a.pulls++
-		ts = append(ts, turn{acct: a, lease: a.lease, number: a.pulls, rooms: r.roomsLocked(a)})
+		t := turn{acct: a, lease: a.lease, number: a.pulls, most: 1, rooms: r.roomsLocked(a)}
+		if a.backlog {
+			t.most = min(backlogShare, free)
+		}
+		free -= t.most
+		ts = append(ts, t)
 	}
 	if len(r.ready) == 0 {
 		r.ready = nil
 	}
 	for i := range ts {
-		ts[i].most = min(pullBatch, free/len(ts), r.accountLimit-ts[i].acct.flights)
+		ts[i].most = min(pullBatch, ts[i].most+free/len(ts), r.accountLimit-ts[i].acct.flights)
 		ts[i].sort = max(sortBatch/len(ts), leastSort)
 	}
 	return ts
@@ -254,6 +264,7 @@ func (r *roster) landed(t turn, p pulled) {
 		// lost. They are claimed again before the next one.
 		a.owesClaim = true
 	}
+	a.backlog = p.more
 	a.more = a.more || p.more || p.held && a.freed
 	if r.stopping {
 		r.takeBackLocked()

@@ -35,8 +35,9 @@ type account struct {
 	idle    chan struct{}       // closed once nothing is in flight; nil unless leaving
 	gone    bool                // dropped; forgotten once nothing is in flight
 
-	more   bool // there may be work on the line
-	queued bool // in roster.ready
+	more    bool // there may be work on the line
+	backlog bool // the last dequeue left some there
+	queued  bool // in roster.ready
 
 	owesClaim bool // its keys have to be taken over before the next dequeue
 	claiming  bool // the keeper is at that
