@@ -26,7 +26,7 @@ func benchCommand(env *cli.Env) *cobra.Command {
 process of its own that judges every frame by MTProto's rules. See
 docs/benchmarks.md for what the figures mean.`,
 	}
-	cmd.AddCommand(benchContainersCommand(env), benchResolveCommand(env), benchClientCommand(env))
+	cmd.AddCommand(benchContainersCommand(env), benchResolveCommand(env), benchJobsCommand(env), benchClientCommand(env))
 	return cmd
 }
 

@@ -57,6 +57,11 @@ type benchTask struct {
 	Database string            `json:",omitempty"` // URL; "" is a file for this task alone
 	Channel  string            `json:",omitempty"` // username of the group whose members are met
 	Harvest  bool              `json:",omitempty"`
+
+	// Of tasks of stock clients beside whole workers.
+
+	Redis  string        `json:",omitempty"` // URL
+	Settle time.Duration `json:",omitempty"` // before memory is read
 }
 
 // benchFigures is what it measured. CPU and memory are this process's.
@@ -94,6 +99,13 @@ func benchClientCommand(env *cli.Env) *cobra.Command {
 				}
 				return env.Out.Object(found)
 			}
+			if t.Client == benchAsynq {
+				measured, err := t.stockFleet(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return env.Out.Object(measured)
+			}
 			var err error
 			switch t.Client {
 			case benchOurs:
@@ -123,33 +135,41 @@ func (t *benchTask) ours(ctx context.Context, env *cli.Env, use func(context.Con
 	})
 }
 
-// stock connects a telegram.Client that is told no more than it has to know.
+// stock connects a telegram.Client.
 func (t *benchTask) stock(ctx context.Context, use func(context.Context, tg.Invoker) error) error {
-	s, err := accounts.ParseSession(t.Session)
+	client, err := t.stockClient(ctx, t.Session)
 	if err != nil {
 		return err
+	}
+	return client.Run(ctx, func(ctx context.Context) error { return use(ctx, client) })
+}
+
+// stockClient is a telegram.Client that is told no more than it has to know.
+func (t *benchTask) stockClient(ctx context.Context, session json.RawMessage) (*telegram.Client, error) {
+	s, err := accounts.ParseSession(session)
+	if err != nil {
+		return nil, err
 	}
 	public, err := readPublicKeys(t.Key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	host, port, err := net.SplitHostPort(t.Listen)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var storage gotd.StorageMemory
-	if err := storage.StoreSession(ctx, t.Session); err != nil {
-		return err
+	storage := &gotd.StorageMemory{}
+	if err := storage.StoreSession(ctx, session); err != nil {
+		return nil, err
 	}
-	client := telegram.NewClient(1, "hash", telegram.Options{
+	return telegram.NewClient(1, "hash", telegram.Options{
 		DC: s.DC, DCList: dcs.List{Options: []tg.DCOption{{ID: s.DC, IPAddress: host, Port: n}}},
-		PublicKeys: public, SessionStorage: &storage,
-	})
-	return client.Run(ctx, func(ctx context.Context) error { return use(ctx, client) })
+		PublicKeys: public, SessionStorage: storage,
+	}), nil
 }
 
 // measure makes the calls twice: a few that warm the client up, then those that

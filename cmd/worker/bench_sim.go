@@ -18,8 +18,11 @@ import (
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 )
 
-// measureTimeout bounds one measurement.
-const measureTimeout = 2 * time.Minute
+// measureTimeout bounds one measurement, fleetTimeout one of many accounts.
+const (
+	measureTimeout = 2 * time.Minute
+	fleetTimeout   = 15 * time.Minute
+)
 
 // benchSim is a simulated Telegram in its own process, and what is needed to
 // measure clients of it in theirs.
@@ -108,7 +111,11 @@ func (s *benchSim) measure(ctx context.Context, rtt time.Duration, t benchTask) 
 
 // run has a process of its own do a task, and reads what it says.
 func (s *benchSim) run(ctx context.Context, t benchTask, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	limit := measureTimeout
+	if t.Client == benchAsynq {
+		limit = fleetTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	t.Listen, t.Control, t.Key = s.listen, s.control, s.key
 	in, err := json.Marshal(t)

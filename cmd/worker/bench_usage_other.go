@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"time"
 )
 
@@ -12,3 +13,9 @@ var errNoUsage = errors.New("this system does not tell what a process uses; benc
 func cpuTime() (time.Duration, error) { return 0, errNoUsage }
 
 func peakMB() (float64, error) { return 0, errNoUsage }
+
+func memoryMB(int, string) (float64, error) { return 0, errNoUsage }
+
+func freeze(*os.Process) error { return errNoUsage }
+
+func thaw(*os.Process) error { return errNoUsage }

@@ -29,19 +29,31 @@ func usage() (u syscall.Rusage, err error) {
 // process before exec into ru_maxrss, but not into VmHWM; elsewhere only the
 // former is there, in bytes.
 func peakMB() (float64, error) {
-	data, err := os.ReadFile("/proc/self/status")
+	mb, err := memoryMB(os.Getpid(), "VmHWM")
 	if errors.Is(err, os.ErrNotExist) {
 		u, err := usage()
 		return float64(u.Maxrss) / (1 << 20), err
 	}
+	return mb, err
+}
+
+// memoryMB is a figure of Linux about a process's memory, VmHWM or VmRSS.
+func memoryMB(pid int, figure string) (float64, error) {
+	file := fmt.Sprintf("/proc/%d/status", pid)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, figure+":"); ok {
 			kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
 			return kb / 1024, err
 		}
 	}
-	return 0, errors.New("/proc/self/status does not tell VmHWM")
+	return 0, fmt.Errorf("%s does not tell %s", file, figure)
 }
+
+// freeze stops a process until thaw.
+func freeze(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+
+func thaw(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
