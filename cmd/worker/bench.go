@@ -26,7 +26,8 @@ func benchCommand(env *cli.Env) *cobra.Command {
 process of its own that judges every frame by MTProto's rules. See
 docs/benchmarks.md for what the figures mean.`,
 	}
-	cmd.AddCommand(benchContainersCommand(env), benchResolveCommand(env), benchJobsCommand(env), benchClientCommand(env))
+	cmd.AddCommand(benchContainersCommand(env), benchResolveCommand(env), benchJobsCommand(env), benchLatencyCommand(env), benchIdleCommand(env),
+		benchFailoverCommand(env), benchFairnessCommand(env), benchClientCommand(env))
 	return cmd
 }
 

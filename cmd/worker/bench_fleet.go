@@ -60,6 +60,16 @@ func (b *fleetBench) with(ctx context.Context, use func(context.Context) error) 
 	if b.runs < 1 || b.accounts < 1 {
 		return cli.Usage("--runs and --accounts have to be 1 or more")
 	}
+	if b.database != "" {
+		if _, err := postgresURL(b.database); err != nil {
+			return err
+		}
+	}
+	if b.redis != "" {
+		if _, err := oneRedis(b.redis); err != nil {
+			return err
+		}
+	}
 	if b.sim, err = startBenchSim(ctx, 0); err != nil {
 		return err
 	}
@@ -183,9 +193,9 @@ func (f *benchFleet) openRedis(ctx context.Context, server string) error {
 		f.undo = append(f.undo, func() error { mini.Close(); return nil })
 		server = "redis://" + mini.Addr()
 	}
-	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
-		return cli.Usage("--redis: a bench needs one server, as redis://host:port")
+	u, err := oneRedis(server)
+	if err != nil {
+		return err
 	}
 	for n := 15; n > 0; n-- {
 		u.Path = "/" + strconv.Itoa(n)
@@ -209,6 +219,15 @@ func (f *benchFleet) openRedis(ctx context.Context, server string) error {
 		}
 	}
 	return cli.Usage("--redis: none of the databases 1 to 15 is empty; a bench needs one for itself")
+}
+
+// oneRedis reads the URL of a single server, which alone has numbered databases.
+func oneRedis(server string) (*url.URL, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
+		return nil, cli.Usage("--redis: a bench needs one server, as redis://host:port")
+	}
+	return u, nil
 }
 
 // takeRedis marks a database as ours if it is empty.

@@ -110,7 +110,7 @@ func (b *jobsBench) ours(ctx context.Context) (r jobsRun, err error) {
 	if err := enqueueAll(ctx, 0, b.jobs, b.accounts, 1, f.enqueue); err != nil {
 		return r, err
 	}
-	w, err := f.worker(ctx, "bench", "--capacity", strconv.Itoa(b.accounts))
+	w, err := f.worker("bench", "--capacity", strconv.Itoa(b.accounts))
 	if err != nil {
 		return r, err
 	}

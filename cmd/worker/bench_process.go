@@ -28,8 +28,9 @@ type benchProcess struct {
 	done chan struct{} // closed once it is gone
 }
 
-// worker starts a worker program on the fleet, as an operator would.
-func (f *benchFleet) worker(ctx context.Context, name string, flags ...string) (*benchProcess, error) {
+// worker starts a worker program on the fleet, as an operator would. It runs until
+// it is ended, at the latest by close.
+func (f *benchFleet) worker(name string, flags ...string) (*benchProcess, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (f *benchFleet) worker(ctx context.Context, name string, flags ...string) (
 	p := &benchProcess{name: name, http: address, log: filepath.Join(f.dir, name+".log"), done: make(chan struct{})}
 	args := append([]string{"run", "--name", name, "--http", address, "--log-level", "warn", "--key-file", f.keyFile(),
 		"--telegram.api-id", "1", "--telegram.dc", "2=" + f.sim.listen, "--telegram.public-key", f.sim.key}, flags...)
-	p.cmd = exec.CommandContext(ctx, f.sim.program, args...)
+	p.cmd = exec.Command(f.sim.program, args...)
 	p.cmd.Env = f.environment()
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 // scratchDatabase makes an empty database on a Postgres server, so that a measurement
 // does not touch what is there. drop removes it.
 func scratchDatabase(ctx context.Context, server string) (scratch string, drop func() error, err error) {
-	u, err := url.Parse(server)
-	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
-		return "", nil, cli.Usage("--database: give the URL of a Postgres server, as postgres://user@host/postgres, or nothing")
+	u, err := postgresURL(server)
+	if err != nil {
+		return "", nil, err
 	}
 	name := "switchboard_bench_" + strings.ToLower(rand.Text()[:12])
 	if err := execPostgres(ctx, server, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
@@ -30,6 +30,14 @@ func scratchDatabase(ctx context.Context, server string) (scratch string, drop f
 		defer cancel()
 		return execPostgres(ctx, server, "DROP DATABASE "+name+" WITH (FORCE)")
 	}, nil
+}
+
+func postgresURL(server string) (*url.URL, error) {
+	u, err := url.Parse(server)
+	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+		return nil, cli.Usage("--database: give the URL of a Postgres server, as postgres://user@host/postgres, or nothing")
+	}
+	return u, nil
 }
 
 // execPostgres runs one statement on a connection of its own.

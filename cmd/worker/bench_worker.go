@@ -88,7 +88,10 @@ func (t *benchTask) install(ctx context.Context, env *cli.Env, use func(context.
 	return use(ctx, w)
 }
 
-func benchAccount(i int) accounts.ID { return accounts.ID(fmt.Sprint("bench", i)) }
+// benchAccountFormat names account i.
+const benchAccountFormat = "bench%d"
+
+func benchAccount(i int) accounts.ID { return accounts.ID(fmt.Sprintf(benchAccountFormat, i)) }
 
 // gains passes on leases.
 type gains chan accounts.Lease
