@@ -168,9 +168,6 @@ func (b *failoverBench) once(ctx context.Context, phases map[string][]failoverRu
 	if err := f.add(ctx, b.accounts); err != nil {
 		return err
 	}
-	if err := crew.settled(ctx); err != nil {
-		return err
-	}
 	for _, phase := range []struct {
 		name string
 		do   func(context.Context) error // while jobs come
@@ -248,6 +245,9 @@ func (c *crew) settled(ctx context.Context) error {
 // phase has jobs come while do does what it does, waits for the last one, and
 // judges. They stop coming with do if stop is set; else do is stopped with them.
 func (c *crew) phase(ctx context.Context, name string, do func(context.Context) error, stop bool) (r failoverRun, err error) {
+	if err := c.settled(ctx); err != nil {
+		return r, err
+	}
 	if err := c.fleet.sim.control.do(ctx, http.MethodPost, "/reset", nil, nil); err != nil {
 		return r, err
 	}

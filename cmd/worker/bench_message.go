@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	enqueueAtOnce = 100              // by one bench
+	enqueueAtOnce = 100 // by one bench
+	drainQuiet    = 500 * time.Millisecond
 	stallTimeout  = 90 * time.Second // without a call before a bench gives up
 )
 
@@ -74,28 +75,33 @@ func enqueueAll(ctx context.Context, first, end, accounts, lanes int, put func(c
 	return nil
 }
 
-// drained waits until no job is left on any line, and returns when that was seen.
+// drained waits until no job is left on any line, and returns when that was first
+// seen. A list may miss jobs while others end, so Telegram has to be quiet, too.
 func (f *benchFleet) drained(ctx context.Context, calls int) (time.Time, error) {
+	var empty time.Time // since when nothing was seen on the lines
 	seen, since := -1, time.Now()
 	for {
 		st, err := f.sim.control.stats(ctx)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if grown := st.Calls != seen; grown {
-			seen, since = st.Calls, time.Now()
+		if st.Calls != seen {
+			seen, since, empty = st.Calls, time.Now(), time.Time{}
 		}
 		if seen >= calls || time.Since(since) > time.Second {
 			at := time.Now()
-			left, err := f.jobs.List(ctx, jobs.Filter{Limit: 1})
-			if err != nil {
+			left, err := f.jobs.List(ctx, jobs.Filter{Limit: 1000})
+			switch {
+			case err != nil:
 				return time.Time{}, err
-			}
-			if len(left) == 0 {
-				return at, nil
-			}
-			if time.Since(since) > stallTimeout {
+			case len(left) > 0 && time.Since(since) > stallTimeout:
 				return time.Time{}, fmt.Errorf("nothing happened for %v, and job %s is still %s", stallTimeout, left[0].ID, left[0].State)
+			case len(left) > 0:
+				empty = time.Time{}
+			case empty.IsZero():
+				empty = at
+			case time.Since(empty) > drainQuiet:
+				return empty, nil
 			}
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
