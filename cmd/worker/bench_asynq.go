@@ -22,8 +22,9 @@ const (
 	benchConnected  = "connected"  // connect and wait
 )
 
-// benchStockFigures is what such a task measured. Memory is this process's, in MB.
-type benchStockFigures struct{ Peak, Before, After float64 }
+// benchStockFigures is what such a task measured. Memory is this process's, in MB,
+// as is CPU, in seconds.
+type benchStockFigures struct{ Peak, Before, After, CPU float64 }
 
 // asynqJob is a send as a program without switchboard has it.
 type asynqJob struct {
@@ -57,6 +58,11 @@ func (t *benchTask) stockFleet(ctx context.Context) (f benchStockFigures, err er
 	if err != nil {
 		return f, err
 	}
+	used, err := cpuTime()
+	if err != nil {
+		return f, err
+	}
+	f.CPU = used.Seconds()
 	f.Peak, err = peakMB()
 	return f, err
 }

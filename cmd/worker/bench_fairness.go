@@ -22,7 +22,7 @@ const fairnessRTT = 50 * time.Millisecond
 type fairnessRow struct {
 	Bench    string  `json:"bench"`
 	Accounts int     `json:"accounts"` // with one job each, beside the one
-	Backlog  int     `json:"backlog"`
+	Backlog  int     `json:"backlog"`  // left on the long line when they were enqueued; 0: there was none
 	P50      float64 `json:"start_ms_p50"`
 	Max      float64 `json:"start_ms_max"`
 	benchMachine
@@ -43,7 +43,7 @@ func benchFairnessCommand(env *cli.Env) *cobra.Command {
 		Short: "How soon accounts with one job start beside one with 100,000",
 		Long: `Put a long line of sends on one account, which its worker is at, then one send on
 each of the others at once: from each enqueue to its frame at the simulated Telegram.
-All accounts are connected. Round trips take 50ms, so that the line stays long.`,
+The same without the line, in turns. All accounts are connected. Round trips take 50ms, so that the line stays long.`,
 		Example: `  bin/testenv sh -c 'bin/worker bench fairness --database "$TEST_DATABASE_URL" --redis "$TEST_REDIS_URL"'`,
 		Args:    cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,30 +58,36 @@ All accounts are connected. Round trips take 50ms, so that the line stays long.`
 	return cmd
 }
 
+// run takes turns: beside the long line, and alone.
 func (b *fairnessBench) run(ctx context.Context) error {
-	var runs []fairnessRun
+	backlogs := []int{b.backlog, 0}
+	runs := map[int][]fairnessRun{}
 	for range b.runs {
-		r, err := b.once(ctx)
-		if err != nil {
-			return err
+		for _, backlog := range backlogs {
+			r, err := b.once(ctx, backlog)
+			if err != nil {
+				return err
+			}
+			runs[backlog] = append(runs[backlog], r)
 		}
-		runs = append(runs, r)
-	}
-	line := newSpread(runs, func(r fairnessRun) float64 { return r.backlog })
-	mid := newSpread(runs, func(r fairnessRun) float64 { return r.p50 })
-	most := newSpread(runs, func(r fairnessRun) float64 { return r.max })
-	peak := newSpread(runs, func(r fairnessRun) float64 { return r.peakMB })
-	row := fairnessRow{Bench: "fairness", Accounts: b.accounts - 1, Backlog: int(line.median), P50: rounded(mid.median, 2), Max: rounded(most.median, 2), benchMachine: b.machine}
-	row.Load1, row.PeakRSS = load1(), rounded(peak.median, 1)
-	if err := b.env.Out.Object(row); err != nil {
-		return err
 	}
 	table := b.env.Out.Table("ACCOUNTS", "BESIDE A LINE OF", "START P50 ms", "START MAX ms", "PEAK MB", "LOAD")
-	table.Row(strconv.Itoa(row.Accounts), line.text(0), mid.text(1), most.text(1), peak.text(0), strconv.FormatFloat(row.Load1, 'f', 2, 64))
+	for _, backlog := range backlogs {
+		line := newSpread(runs[backlog], func(r fairnessRun) float64 { return r.backlog })
+		mid := newSpread(runs[backlog], func(r fairnessRun) float64 { return r.p50 })
+		most := newSpread(runs[backlog], func(r fairnessRun) float64 { return r.max })
+		peak := newSpread(runs[backlog], func(r fairnessRun) float64 { return r.peakMB })
+		row := fairnessRow{Bench: "fairness", Accounts: b.accounts - 1, Backlog: int(line.median), P50: rounded(mid.median, 2), Max: rounded(most.median, 2), benchMachine: b.machine}
+		row.Load1, row.PeakRSS = load1(), rounded(peak.median, 1)
+		if err := b.env.Out.Object(row); err != nil {
+			return err
+		}
+		table.Row(strconv.Itoa(row.Accounts), line.text(0), mid.text(1), most.text(1), peak.text(0), strconv.FormatFloat(row.Load1, 'f', 2, 64))
+	}
 	return errors.Join(table.Flush(), b.wrong)
 }
 
-func (b *fairnessBench) once(ctx context.Context) (r fairnessRun, err error) {
+func (b *fairnessBench) once(ctx context.Context, backlog int) (r fairnessRun, err error) {
 	f, err := b.fleet(ctx, b.accounts)
 	if err != nil {
 		return r, err
@@ -104,14 +110,14 @@ func (b *fairnessBench) once(ctx context.Context) (r fairnessRun, err error) {
 	if err := control.do(ctx, http.MethodPost, "/rtt", map[string]string{"rtt": fairnessRTT.String()}, nil); err != nil {
 		return r, err
 	}
-	if err := b.longLine(ctx, f); err != nil {
+	if err := b.longLine(ctx, f, backlog); err != nil {
 		return r, err
 	}
 	before, err := control.stats(ctx)
 	if err != nil {
 		return r, err
 	}
-	r.backlog = float64(b.backlog - before.Calls)
+	r.backlog = float64(backlog - before.Calls)
 	g, gctx := errgroup.WithContext(ctx)
 	for i := 1; i < b.accounts; i++ {
 		g.Go(func() error { return f.enqueue(gctx, benchMessage{account: i, at: time.Now()}) })
@@ -124,12 +130,12 @@ func (b *fairnessBench) once(ctx context.Context) (r fairnessRun, err error) {
 
 // longLine enqueues for account 0. Each job is in a lane of its own, as sends to
 // 100,000 people are.
-func (b *fairnessBench) longLine(ctx context.Context, f *benchFleet) error {
-	f.lanes = b.backlog
+func (b *fairnessBench) longLine(ctx context.Context, f *benchFleet, n int) error {
+	f.lanes = n
 	defer func() { f.lanes = 0 }()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(enqueueAtOnce)
-	for k := range b.backlog {
+	for k := range n {
 		g.Go(func() error { return f.enqueue(gctx, benchMessage{lane: k, at: time.Now()}) })
 	}
 	return g.Wait()

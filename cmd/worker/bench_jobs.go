@@ -27,6 +27,7 @@ type jobsRow struct {
 // jobsRun is one measurement.
 type jobsRun struct {
 	perSecond, peakMB float64
+	cpu               float64 // seconds, of the process that works
 	lost, duplicates  int
 }
 
@@ -78,10 +79,11 @@ func (b *jobsBench) run(ctx context.Context) error {
 			runs[s.name] = append(runs[s.name], r)
 		}
 	}
-	table := b.env.Out.Table("SYSTEM", "ACCOUNTS", "JOBS", "JOBS/S", "LOST", "DUPLICATES", "PEAK MB", "LOAD")
+	table := b.env.Out.Table("SYSTEM", "ACCOUNTS", "JOBS", "JOBS/S", "CPU µs/JOB", "LOST", "DUPLICATES", "PEAK MB", "LOAD")
 	var speeds []float64
 	for _, s := range systems {
 		speed := newSpread(runs[s.name], func(r jobsRun) float64 { return r.perSecond })
+		cpu := newSpread(runs[s.name], func(r jobsRun) float64 { return r.cpu * 1e6 / float64(b.jobs) })
 		peak := newSpread(runs[s.name], func(r jobsRun) float64 { return r.peakMB })
 		row := jobsRow{Bench: "jobs", System: s.name, Accounts: b.accounts, Jobs: b.jobs, PerSecond: rounded(speed.median, 0), benchMachine: b.machine}
 		row.Load1, row.PeakRSS = load1(), rounded(peak.median, 1)
@@ -92,7 +94,7 @@ func (b *jobsBench) run(ctx context.Context) error {
 		if err := b.env.Out.Object(row); err != nil {
 			return err
 		}
-		table.Row(s.name, strconv.Itoa(b.accounts), strconv.Itoa(b.jobs), speed.text(0), strconv.Itoa(row.Lost), strconv.Itoa(row.Duplicates),
+		table.Row(s.name, strconv.Itoa(b.accounts), strconv.Itoa(b.jobs), speed.text(0), cpu.text(0), strconv.Itoa(row.Lost), strconv.Itoa(row.Duplicates),
 			peak.text(0), strconv.FormatFloat(row.Load1, 'f', 2, 64))
 		speeds = append(speeds, speed.median)
 	}
@@ -131,8 +133,15 @@ func (b *jobsBench) ours(ctx context.Context) (r jobsRun, err error) {
 		b.note(fmt.Errorf("%d outcomes of %d jobs are in the database", recorded, b.jobs))
 	}
 	r = jobsRun{perSecond: float64(b.jobs) / end.Sub(v.first()).Seconds(), lost: v.lost, duplicates: v.duplicates}
-	r.peakMB, err = w.peak()
-	return r, errors.Join(err, w.term(ctx))
+	if r.peakMB, err = w.peak(); err != nil {
+		return r, err
+	}
+	if err := w.term(ctx); err != nil {
+		return r, err
+	}
+	used := w.cmd.ProcessState
+	r.cpu = (used.UserTime() + used.SystemTime()).Seconds()
+	return r, nil
 }
 
 // asynq has a process empty the queue with clients that are connected before.
@@ -159,5 +168,5 @@ func (b *jobsBench) asynq(ctx context.Context) (r jobsRun, err error) {
 	v.disorder = 0 // not promised
 	b.note(v.err())
 	took := v.last().Sub(v.first())
-	return jobsRun{perSecond: float64(b.jobs) / took.Seconds(), peakMB: measured.Peak, lost: v.lost, duplicates: v.duplicates}, nil
+	return jobsRun{perSecond: float64(b.jobs) / took.Seconds(), peakMB: measured.Peak, cpu: measured.CPU, lost: v.lost, duplicates: v.duplicates}, nil
 }
