@@ -57,12 +57,10 @@ type failoverBench struct {
 
 // failoverRun is one measurement.
 type failoverRun struct {
-	jobs, kills    int
-	p50, max       float64 // milliseconds of takeover, or of delay
-	lost, twice    int
-	disorder       int
-	peakMB         float64
-	duplicatedKeys int
+	jobs, kills           int
+	p50, max              float64 // milliseconds of takeover, or of delay
+	lost, twice, disorder int
+	peakMB                float64
 }
 
 func benchFailoverCommand(env *cli.Env) *cobra.Command {

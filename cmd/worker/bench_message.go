@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	enqueueAtOnce = 100 // by one bench
-	drainQuiet    = 500 * time.Millisecond
-	stallTimeout  = 90 * time.Second // without a call before a bench gives up
+	enqueueAtOnce = 100                    // by one bench
+	drainQuiet    = 500 * time.Millisecond // of Telegram, and of empty lines, before a bench believes it
+	stallTimeout  = 90 * time.Second       // without a call before a bench gives up
 )
 
 // benchMessage is one send of a bench. Its text says what a judge of the record

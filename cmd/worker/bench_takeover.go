@@ -15,7 +15,7 @@ func (c *crew) judge(ctx context.Context, phase string, n int) (r failoverRun, e
 	for _, w := range c.workers {
 		c.peak(w)
 	}
-	r = failoverRun{jobs: n, lost: v.lost, twice: v.duplicates, disorder: v.disorder, duplicatedKeys: v.stats.DuplicatedKeys}
+	r = failoverRun{jobs: n, lost: v.lost, twice: v.duplicates, disorder: v.disorder}
 	for _, mb := range c.peaks {
 		r.peakMB = max(r.peakMB, mb)
 	}
