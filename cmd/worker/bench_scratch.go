@@ -32,6 +32,7 @@ func scratchDatabase(ctx context.Context, server string) (scratch string, drop f
 	}, nil
 }
 
+// postgresURL reads the URL of a Postgres server; anything else is a usage error.
 func postgresURL(server string) (*url.URL, error) {
 	u, err := url.Parse(server)
 	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
