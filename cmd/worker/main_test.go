@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(programEnv) == "worker" {
 		main()
 	}
+	// A command that starts the program again must not start the tests again.
+	if err := os.Setenv(programEnv, "worker"); err != nil {
+		panic(err)
+	}
 	testenv.Main(m)
 }
 
