@@ -253,6 +253,9 @@ func (r *roster) landed(t turn, p pulled) {
 	a := t.acct
 	for _, b := range p.begun {
 		f := newFlight(a, t.lease, b.id, p.marks)
+		if !r.backLocked(f.key) {
+			continue
+		}
 		r.flights[f.key] = f
 		a.flights++
 		a.enterLane(f, b.lane)
@@ -272,6 +275,24 @@ func (r *roster) landed(t turn, p pulled) {
 	r.oweLocked(a)
 	r.pulledLocked(a)
 	kick(r.landing)
+}
+
+// backLocked settles the flight of a job that a dequeue has brought again: Redis has
+// its acknowledgement, although the answer to that is still on its way. It returns
+// false if the handler has not returned: whoever put the job back on the line, it is
+// run by one handler at a time, whose acknowledgement is good for it. It requires
+// r.mu.
+func (r *roster) backLocked(key flightKey) bool {
+	f := r.flights[key]
+	if f == nil {
+		return true
+	}
+	if !f.isReturned {
+		return false
+	}
+	f.acked = true
+	r.settleLocked(f)
+	return true
 }
 
 // failed notes a dequeue of which nobody knows what it began: the line is claimed
