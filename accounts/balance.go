@@ -253,6 +253,7 @@ func (l *Leases) release(ctx context.Context, worker string, grants []Grant) {
 		l.log.Warn("accounts not released; trying again", "accounts", len(grants), "error", err)
 		defer l.unsure.Store(true) // once they are forgotten
 	}
+	l.counts.released.Add(uint64(len(grants)))
 	for _, g := range grants {
 		l.forget(g.Account)
 	}

@@ -90,6 +90,7 @@ type Leases struct {
 	cfg    LeasesConfig
 	log    *slog.Logger
 
+	counts  leaseCounts
 	unsure  atomic.Bool   // the store may hold for us what we do not know of
 	leaving chan struct{} // holds one for each account that is being handed back
 
@@ -237,8 +238,10 @@ func (l *Leases) renew(ctx context.Context, t *term) error {
 	ctx, cancel := context.WithDeadline(ctx, t.until.time())
 	defer cancel()
 	if err := l.store.Renew(ctx, t.worker, l.cfg.TTL); err != nil {
+		l.counts.renewFailures.Add(1)
 		return err
 	}
+	l.counts.renewals.Add(1)
 	t.until.set(asked.Add(l.cfg.TTL - l.cfg.Margin))
 	return nil
 }
@@ -256,6 +259,7 @@ func (l *Leases) gain(t *term, grants []Grant) {
 		ls[i] = Lease{Account: g.Account, Token: g.Token, Worker: t.worker, tenure: h}
 	}
 	l.mu.Unlock()
+	l.counts.claimed.Add(uint64(len(ls)))
 	l.holder.Gain(ls)
 }
 
@@ -268,6 +272,7 @@ func (l *Leases) dropAll(ctx context.Context) {
 	for _, id := range l.ids() {
 		wg.Go(func() {
 			l.holder.Drop(ctx, id)
+			l.counts.lost.Add(1)
 			l.forget(id)
 		})
 	}

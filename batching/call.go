@@ -49,6 +49,8 @@ type Call struct {
 	// they do not change then.
 	deadline time.Time
 	ended    bool
+	left     time.Time // of its latest frame; zero: it was not sent
+	answered time.Time
 	result   []byte // nil once it is decoded
 	packed   bool   // result is gzip_packed
 	err      error
@@ -80,6 +82,14 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 
 // Err is how the call ended; nil is a result. It is for after Done.
 func (c *Call) Err() error { return c.err }
+
+// MsgID is the msg_id under which the call left last, 0 if it did not. It is for
+// after Done.
+func (c *Call) MsgID() int64 { return c.msg.id }
+
+// Times are when the call left and when its answer came; zero if it was not answered.
+// They are for after Done.
+func (c *Call) Times() (left, answered time.Time) { return c.left, c.answered }
 
 // Wait waits until the call has ended and its answer is decoded. If ctx ends
 // before, the call is given up: if it has left, Telegram is asked not to answer,

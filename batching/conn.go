@@ -26,7 +26,9 @@ type Config struct {
 	MaySend func() bool
 	// OnUpdate is given what Telegram sends unasked. The reader waits for it.
 	OnUpdate func(body []byte)
-	Log      *slog.Logger
+	// OnFrame is told of every frame that left. The next one waits for it.
+	OnFrame func(Frame)
+	Log     *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -39,6 +41,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnUpdate == nil {
 		c.OnUpdate = func([]byte) {}
+	}
+	if c.OnFrame == nil {
+		c.OnFrame = func(Frame) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

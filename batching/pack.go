@@ -25,6 +25,13 @@ const (
 	afterHead  = 4 + 8     // invokeAfterMsg, msg_id
 )
 
+// Frame is what left in one encrypted frame.
+type Frame struct {
+	Messages int // more than one are in a container
+	Calls    int // those of them that are not the protocol's own
+	Bytes    int // without what the transport adds
+}
+
 // frame is what one encrypted frame held, until the server is known to have taken
 // it or to have not.
 type frame struct {
@@ -51,11 +58,15 @@ func (c *Conn) flush() {
 		c.mu.Lock()
 		f, data, failed := c.nextLocked(&plain)
 		encrypt := c.lone
+		var left Frame
 		switch {
 		case f == nil:
 			c.flushing = false
 		case len(f.members) > 1:
 			encrypt = c.seal
+		}
+		if f != nil {
+			left = f.count()
 		}
 		c.mu.Unlock()
 		closeAll(failed)
@@ -63,6 +74,7 @@ func (c *Conn) flush() {
 			return
 		}
 		err := encrypt(data, &sealed)
+		left.Bytes = sealed.Len()
 		if err == nil {
 			err = c.write(&sealed)
 		}
@@ -73,7 +85,19 @@ func (c *Conn) flush() {
 			c.fail(fmt.Errorf("write: %w", err))
 			return
 		}
+		c.cfg.OnFrame(left)
 	}
+}
+
+// count requires Conn.mu.
+func (f *frame) count() Frame {
+	n := Frame{Messages: len(f.members)}
+	for _, m := range f.members {
+		if m.call != nil {
+			n.Calls++
+		}
+	}
+	return n
 }
 
 // gather lets others that are about to send get to it: it yields the processor

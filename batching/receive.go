@@ -214,6 +214,7 @@ func (in *incoming) resultLocked(body []byte) {
 		return // given up, or answered before
 	}
 	delete(c.calls, req)
+	call.left, call.answered = call.msg.frame.made, time.Now()
 	c.takenLocked(&call.msg)
 	result := body[head:]
 	call.packed = typeOf(result) == proto.GZIPTypeID

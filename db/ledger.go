@@ -18,11 +18,15 @@ import (
 type LedgerConfig struct {
 	MaxBatch int           // outcomes in one statement; default 500
 	Timeout  time.Duration // for one statement, however long its callers would wait; default 30s
+	OnBatch  func(n int)   // is told of every batch of outcomes; default none. It must not block
 }
 
 func (c LedgerConfig) withDefaults() LedgerConfig {
 	c.MaxBatch = cmp.Or(c.MaxBatch, 500)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	if c.OnBatch == nil {
+		c.OnBatch = func(int) {}
+	}
 	return c
 }
 
@@ -30,6 +34,7 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 // one is written at once, those who call meanwhile are written together.
 type Ledger struct {
 	d       *DB
+	onBatch func(int)
 	records coalescer[record, jobs.Result]
 	lookups coalescer[string, jobs.Result]
 }
@@ -39,7 +44,7 @@ var _ jobs.Ledger = (*Ledger)(nil)
 // Ledger returns a ledger. Callers that shall share statements share it.
 func (d *DB) Ledger(cfg LedgerConfig) *Ledger {
 	cfg = cfg.withDefaults()
-	l := &Ledger{d: d}
+	l := &Ledger{d: d, onBatch: cfg.OnBatch}
 	l.records = coalescer[record, jobs.Result]{run: l.record, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
 	l.lookups = coalescer[string, jobs.Result]{run: l.lookup, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
 	return l
@@ -116,6 +121,7 @@ const recordBatch = `INSERT INTO outcomes
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
 func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Result], error) {
+	l.onBatch(len(recs))
 	out := make([]answer[jobs.Result], len(recs))
 	todo := make([]int, len(recs))
 	for i := range recs {

@@ -87,7 +87,8 @@ func OrderPolicy(policy string) Option {
 	return func(e *Envelope, _ *time.Time) { e.OrderPolicy = policy }
 }
 
-// Trace is carried along for the producer's own tracing.
+// Trace names what the job is a part of, as a W3C traceparent: the worker's spans
+// join it. Without, it is the span that the context of Enqueue carries, if any.
 func Trace(id string) Option {
 	return func(e *Envelope, _ *time.Time) { e.Trace = id }
 }
@@ -112,7 +113,7 @@ func (c *Client) Enqueue(ctx context.Context, account accounts.ID, p Payload, op
 // EnqueueEnvelope is Enqueue for a job that was read as JSON. A missing version
 // means the one that this package writes.
 func (c *Client) EnqueueEnvelope(ctx context.Context, e Envelope, opts ...Option) (Job, error) {
-	n, err := c.prepare(e, opts)
+	n, err := c.prepare(ctx, e, opts)
 	if err != nil {
 		return Job{}, err
 	}
@@ -141,13 +142,16 @@ func (n *entry) job(existing bool) Job {
 }
 
 // prepare validates a job and names it. It does no I/O.
-func (c *Client) prepare(e Envelope, opts []Option) (*entry, error) {
+func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry, error) {
 	var at time.Time
 	for _, o := range opts {
 		o(&e, &at)
 	}
 	if e.V == 0 {
 		e.V = Version
+	}
+	if e.Trace == "" {
+		e.Trace = traceparent(ctx)
 	}
 	if err := e.Validate(); err != nil {
 		return nil, err
@@ -199,10 +203,11 @@ func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
 	if !n.at.IsZero() {
 		opts = append(opts, asynq.ProcessAt(n.at))
 	}
-	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, map[string]string{
-		headerEnqueued: n.enqueued,
-		lane.Header:    n.envelope.Lane(),
-	})
+	headers := map[string]string{headerEnqueued: n.enqueued, lane.Header: n.envelope.Lane()}
+	if !n.at.IsZero() {
+		headers[headerDue] = n.at.UTC().Format(time.RFC3339Nano)
+	}
+	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, headers)
 	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
 	switch {
 	case errors.Is(err, asynq.ErrTaskIDConflict):

@@ -269,12 +269,26 @@ func Decode(kind Kind, payload []byte) (*Envelope, error) {
 }
 
 // Times of a job that travel in the task's headers.
-const headerEnqueued = "switchboard-enqueued-at"
+const (
+	headerEnqueued = "switchboard-enqueued-at"
+	headerDue      = "switchboard-due-at" // of scheduled ones
+)
 
 // EnqueuedAt reads when a task was enqueued from its headers; zero if the
 // producer did not say.
-func EnqueuedAt(headers map[string]string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, headers[headerEnqueued])
+func EnqueuedAt(headers map[string]string) time.Time { return headerTime(headers, headerEnqueued) }
+
+// DueAt reads since when a task could have been run: when it was enqueued, or the time
+// that it was scheduled for; zero if the producer did not say.
+func DueAt(headers map[string]string) time.Time {
+	if _, ok := headers[headerDue]; ok {
+		return headerTime(headers, headerDue)
+	}
+	return EnqueuedAt(headers)
+}
+
+func headerTime(headers map[string]string, name string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, headers[name])
 	if err != nil {
 		return time.Time{}
 	}

@@ -44,13 +44,16 @@ func (c *Conn) request(in bin.Encoder, out bin.Decoder) (request, error) {
 // answer waits for the answer to a request that was sent.
 func (l *link) answer(ctx context.Context, r request) error {
 	err := r.call.Wait(ctx)
+	l.observe(r, err)
 	switch {
 	case err == nil:
-		return nil
 	case errors.Is(err, batching.ErrAnswer):
-		return fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
+		err = fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
+	default:
+		err = l.at.failed(ctx, l, r.method, err)
 	}
-	return l.at.failed(ctx, l, r.method, err)
+	l.trace(ctx, r, err)
+	return err
 }
 
 // Invoke makes a call once. Calls that are made at the same time leave in one

@@ -143,6 +143,8 @@ func (c *Conn) flooded(ctx context.Context, method string, wait time.Duration, e
 	if known {
 		return flood // calls that left together were refused together
 	}
+	c.pool.counts.floods.Add(1)
+	c.pool.counts.floodTime.Add(int64(wait))
 	fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if ferr := c.pool.floods.SaveFlood(fctx, accounts.Flood{Account: c.account.ID, Method: method, Until: until}); ferr != nil {

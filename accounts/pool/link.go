@@ -105,6 +105,9 @@ func (d *center) ended(ctx context.Context, l *link, err error) {
 	c.mu.Unlock()
 
 	if !served {
+		if ctx.Err() == nil {
+			c.pool.counts.connectFailures.Add(1)
+		}
 		l.err = d.connectFailed(ctx, err, wait)
 		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
 			c.mu.Lock()
@@ -170,6 +173,7 @@ func (d *center) serve(ctx context.Context, l *link) error {
 		CallTimeout: c.pool.cfg.CallTimeout,
 		MaySend:     c.lease.Valid, // a frozen process may wake up after its lease
 		OnUpdate:    d.onUpdate,
+		OnFrame:     c.pool.cfg.OnFrame,
 		Log:         c.pool.log.With("account", c.account.ID, "dc", d.dc),
 	})
 	if err != nil {
@@ -182,6 +186,7 @@ func (d *center) serve(ctx context.Context, l *link) error {
 		if !limit.Stop() {
 			return context.Cause(ctx)
 		}
+		c.pool.counts.connects.Add(1)
 		close(l.ready)
 		d.saveSalt(ctx, l, session)
 		return c.untilIdle(ctx, l)

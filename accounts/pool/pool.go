@@ -13,6 +13,7 @@ import (
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/batching"
 )
 
 // FloodStore keeps pauses that Telegram demanded, so that the next holder of an
@@ -43,6 +44,11 @@ type Config struct {
 
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
+	// OnFrame is told of every frame that left, and OnAnswer of every answer: how long
+	// the call was away, and the code of Telegram's error, 0 for a result. They must not
+	// block.
+	OnFrame  func(batching.Frame)
+	OnAnswer func(took time.Duration, code int)
 }
 
 func (c Config) withDefaults() Config {
@@ -55,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnUpdates == nil {
 		c.OnUpdates = func(accounts.ID, tg.UpdatesClass) {}
+	}
+	if c.OnAnswer == nil {
+		c.OnAnswer = func(time.Duration, int) {}
 	}
 	return c
 }
@@ -70,6 +79,7 @@ type Pool struct {
 	log      *slog.Logger
 
 	running sync.WaitGroup // connections
+	counts  counts
 
 	mu     sync.Mutex // guards below
 	conns  map[accounts.ID]*Conn

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type devConfig struct {
 	Redis    string // address of the embedded Redis
 	Telegram string // address of the simulated Telegram
 	Handlers handlers.Config
+	Observe  observeFlags
 }
 
 // devInstance is a whole installation inside one process: a simulated Telegram,
@@ -240,9 +242,19 @@ func devCommand(env *cli.Env) *cobra.Command {
 			if err := files.config(&cfg.Handlers); err != nil {
 				return err
 			}
-			if err := checkAllowed(cfg.Handlers.Allow); err != nil {
+			if err := cmp.Or(checkAllowed(cfg.Handlers.Allow), cfg.Observe.check()); err != nil {
 				return err
 			}
+			observe, err := cfg.Observe.listen()
+			if err != nil {
+				return err
+			}
+			traces, err := startTracing(ctx, cfg.Observe.otlp, "dev", env.Log)
+			if err != nil {
+				return err
+			}
+			defer traces.close(ctx, env.Log)
+			cfg.Handlers.Traces = traces.provider()
 			ln, err := listenHTTP("control", control)
 			if err != nil {
 				return err
@@ -263,6 +275,9 @@ func devCommand(env *cli.Env) *cobra.Command {
 			}
 			g, gctx := errgroup.WithContext(ctx)
 			g.Go(func() error { return serveHTTP(gctx, ln, d.sim.Handler()) })
+			if observe != nil {
+				g.Go(func() error { return serveHTTP(gctx, observe, cfg.Observe.handler(d.node)) })
+			}
 			g.Go(func() error { return d.Run(gctx) })
 			return g.Wait()
 		},
@@ -271,6 +286,7 @@ func devCommand(env *cli.Env) *cobra.Command {
 	fs.StringVar(&cfg.Redis, "redis-listen", "127.0.0.1:7379", "`address` of the embedded Redis")
 	fs.StringVar(&cfg.Telegram, "telegram-listen", "127.0.0.1:7443", "`address` of the simulated Telegram")
 	files.register(fs)
+	cfg.Observe.register(fs)
 	allowVar(fs, &cfg.Handlers.Allow)
 	fs.StringVar(&control, "control", "127.0.0.1:7380", "`address` of the simulated Telegram's record and faults, over HTTP")
 	return cmd

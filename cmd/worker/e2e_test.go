@@ -418,9 +418,14 @@ func TestServersRestart(t *testing.T) {
 	postgres.Restart()
 	f.wait(t, all)
 	untilHealth(t, addr, http.StatusOK, 3)
+	shown := &watched{url: "http://" + addr}
+	if got := shown.scrape(t); got["switchboard_leases_lost_total"] < 3 || got[`switchboard_lease_renewals_total{result="failed"}`] == 0 {
+		t.Errorf("metrics tell of %v lost leases, want 3 or more", got["switchboard_leases_lost_total"])
+	}
 
 	rdb.Kill()
 	untilHealth(t, addr, health503, 3)
+	simtest.Until(t, "metrics say that Redis is away", func() bool { return shown.scrape(t)["switchboard_redis_up"] == 0 })
 	rdb.Restart()
 	for text, id := range f.numbered(t, 10, 15) {
 		all[text] = id

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -317,7 +318,7 @@ func TestSameName(t *testing.T) {
 	}
 }
 
-// TestUnservedAccounts is a label that nobody serves, in the list.
+// TestUnservedAccounts is a label that nobody serves, in the list and the metrics.
 func TestUnservedAccounts(t *testing.T) {
 	t.Parallel()
 	i := install(t)
@@ -338,6 +339,10 @@ func TestUnservedAccounts(t *testing.T) {
 		if got := must(t, i.env, "", args...); !strings.Contains(got.stdout, "no worker serves label region=mars") {
 			t.Errorf("%v: %s", args, got.stdout)
 		}
+	}
+	fleet := collector{node: &node{db: store, log: slog.New(slog.DiscardHandler)}}
+	if got, ok := fleet.countFleet(); !ok || got.unserved != 1 {
+		t.Errorf("the metrics say that %d accounts are unserved (%t), want 1", got.unserved, ok)
 	}
 	register("w2#y", accounts.Labels{"region": "mars"})
 	if got := must(t, i.env, "", "accounts", "list"); strings.Contains(got.stdout, "no worker") {

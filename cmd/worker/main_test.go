@@ -217,6 +217,9 @@ func TestBadInput(t *testing.T) {
 		{"label that is none", i.env, []string{"run", "--label", "region"}, cli.ExitUsage, []string{`"region"`, "key=value"}},
 		{"label with two values", i.env, []string{"run", "--label", "region=eu", "--label", "region=us"}, cli.ExitUsage, []string{"region", "twice"}},
 		{"health port taken", with(i.env, "SWITCHBOARD_REDIS", redisURL), []string{"run", "--http", taken.Addr().String()}, cli.ExitUsage, []string{taken.Addr().String()}},
+		{"profiles without an address", i.env, []string{"run", "--pprof"}, cli.ExitUsage, []string{"--pprof", "--http"}},
+		{"profiles for whom", i.env, []string{"run", "--http", "127.0.0.1:0", "--pprof=everybody"}, cli.ExitUsage, []string{"everybody", "--pprof=all"}},
+		{"traces to no URL", nil, []string{"dev", "--otlp-endpoint", "localhost:4318"}, cli.ExitUsage, []string{"--otlp-endpoint", "http://localhost:4318"}},
 		{"simulator's port taken", nil, []string{"sim", "--key", filepath.Join(t.TempDir(), "sim.pem"), "--listen", taken.Addr().String()}, cli.ExitFailed, []string{taken.Addr().String()}},
 		{"dev's Redis port taken", map[string]string{}, []string{"dev", "--control", "127.0.0.1:0", "--redis-listen", taken.Addr().String()}, cli.ExitUsage, []string{taken.Addr().String()}},
 	}

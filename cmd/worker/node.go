@@ -37,11 +37,15 @@ type node struct {
 	resolver *resolver.Resolver
 	dispatch *dispatch.Dispatcher
 	handlers *handlers.Handlers
+	metrics  *metrics
 	log      *slog.Logger
 }
 
 func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg nodeConfig, log *slog.Logger) *node {
-	n := &node{db: store, redis: rdb, log: log}
+	n := &node{db: store, redis: rdb, metrics: newMetrics(), log: log}
+	ledger := db.LedgerConfig{}
+	n.metrics.observe(&cfg, &ledger)
+	n.metrics.registry.MustRegister(&collector{node: n})
 	n.resolver = resolver.New(store.Peers(), cfg.Resolver, log)
 	cfg.Pool.OnUpdates = n.resolver.LearnUpdates
 	n.pool = pool.New(accounts.NewRegistry(store.Accounts(), keys), store.Floods(), cfg.Pool, log)
@@ -51,7 +55,7 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	n.handlers = handlers.New(handlers.Deps{
 		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
-		Ledger: store.Ledger(db.LedgerConfig{}), Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
+		Ledger: countedLedger{store.Ledger(ledger), n.metrics}, Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
 	}, cfg.Handlers)
 	return n
 }
@@ -84,13 +88,14 @@ func (n *node) Run(ctx context.Context) error {
 		begin(ctx, fail, "bell", n.bell.Run),
 	}
 	<-ctx.Done()
-	n.log.Info("stopping: jobs in flight may finish")
+	n.log.Info("stopping: jobs in flight may finish", n.summary()...)
 
 	stages[1].stop()
 	stages[2].stop()
 	stages[3].stop()
 	n.pool.Close()
 	stages[0].stop()
+	n.log.Info("stopped", n.summary()...)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -32,7 +32,7 @@ type runFlags struct {
 	key      keyFlags
 	redis    string
 	name     string
-	http     string
+	observe  observeFlags
 
 	apiID      int
 	apiHash    string
@@ -74,7 +74,7 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	f.key.register(fs)
 	cli.RedisVar(fs, &f.redis)
 	fs.StringVar(&f.name, "name", "", "`name` of this worker in leases, outcomes and logs (default: the host's)")
-	fs.StringVar(&f.http, "http", "", "`address` for /healthz and /readyz (default: none)")
+	f.observe.register(fs)
 	fs.IntVar(&f.apiID, "telegram.api-id", 0, "the application's id, from my.telegram.org")
 	fs.StringVar(&f.apiHash, "telegram.api-hash", "", "the application's hash; only logins need it, and run makes none")
 	fs.StringArrayVar(&f.dcs, "telegram.dc", nil, "`2=HOST:PORT` is data center 2; may be repeated. With it no other server is dialled")
@@ -117,17 +117,24 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 	}
 	defer rdb.Close()
 
+	traces, err := startTracing(ctx, f.observe.otlp, cfg.Name, env.Log)
+	if err != nil {
+		return err
+	}
+	defer traces.close(ctx, env.Log)
+	cfg.Handlers.Traces = traces.provider()
+	ln, err := f.observe.listen()
+	if err != nil {
+		return err
+	}
 	n := newNode(store, rdb, keys, cfg, env.Log)
 	g, gctx := errgroup.WithContext(ctx)
-	if f.http != "" {
-		ln, err := listenHTTP("http", f.http)
-		if err != nil {
-			return err
-		}
-		env.Log.Info("health", "address", ln.Addr().String())
-		g.Go(func() error { return serveHTTP(gctx, ln, health(n)) })
+	if ln != nil {
+		env.Log.Info("health and metrics", "address", ln.Addr().String())
+		g.Go(func() error { return serveHTTP(gctx, ln, f.observe.handler(n)) })
 	}
-	env.Log.Info("worker runs", "worker", cfg.Name, "capacity", f.capacity, "weight", f.weight, "labels", cfg.Leases.Labels.String(), "version", cli.ReadVersion().String())
+	env.Log.Info("worker runs", "worker", cfg.Name, "capacity", f.capacity, "concurrency", f.concurrency,
+		"weight", f.weight, "labels", cfg.Leases.Labels.String(), "lease_ttl", f.leaseTTL, "version", cli.ReadVersion().String())
 	g.Go(func() error { return n.Run(gctx) })
 	return g.Wait()
 }
@@ -150,7 +157,7 @@ func (f *runFlags) config() (nodeConfig, error) {
 		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: afterDrain},
 	}
 	cfg.Handlers.Allow = f.allowed
-	if err := checkAllowed(f.allowed); err != nil {
+	if err := cmp.Or(checkAllowed(f.allowed), f.observe.check()); err != nil {
 		return cfg, err
 	}
 	if cfg.Resolver.NamesADay == 0 {

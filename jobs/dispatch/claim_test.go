@@ -150,17 +150,23 @@ func TestRetryDelay(t *testing.T) {
 
 func TestTaskOf(t *testing.T) {
 	msg := []byte{0x1a, 2, 'i', 'd', 0x30, 3}
+	failed := append(msg[:len(msg):len(msg)], 0x3a, 1, 'e')
 	for range 2 {
-		id, retried, err := taskOf(msg)
-		if err != nil || id != "id" || retried != 3 {
-			t.Errorf("taskOf = %q, %d, %v", id, retried, err)
-		}
-		if id, retried, err := taskOf(withRetried(msg, 300)); err != nil || id != "id" || retried != 300 {
-			t.Errorf("taskOf after withRetried = %q, %d, %v", id, retried, err)
+		for _, tt := range []struct {
+			msg  []byte
+			want task
+		}{
+			{msg, task{id: "id", retried: 3}},
+			{withRetried(msg, 300), task{id: "id", retried: 300}},
+			{failed, task{id: "id", retried: 3, tried: true}},
+		} {
+			if got, err := taskOf(tt.msg); err != nil || got != tt.want {
+				t.Errorf("taskOf(%x) = %+v, %v; want %+v", tt.msg, got, err, tt.want)
+			}
 		}
 	}
 	for _, bad := range [][]byte{nil, {0x30, 3}, {0x1a, 9, 'x'}, {0xff}} {
-		if _, _, err := taskOf(bad); err == nil {
+		if _, err := taskOf(bad); err == nil {
 			t.Errorf("taskOf(%x) found a task", bad)
 		}
 	}

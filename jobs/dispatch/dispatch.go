@@ -27,6 +27,10 @@ type Config struct {
 	SweepEvery         time.Duration // between looks at every account held; default 30s
 	DrainTimeout       time.Duration // for jobs in flight when Run ends; default 20s
 	StopGrace          time.Duration // for handlers to return once they are cancelled; default 5s
+
+	// OnStart is told of every job that starts for the first time, and how long it
+	// could have been run by then; default none. It must not block.
+	OnStart func(kind jobs.Kind, waited time.Duration)
 }
 
 func (c Config) withDefaults() Config {
@@ -35,6 +39,9 @@ func (c Config) withDefaults() Config {
 	c.SweepEvery = cmp.Or(c.SweepEvery, 30*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
 	c.StopGrace = cmp.Or(c.StopGrace, 5*time.Second)
+	if c.OnStart == nil {
+		c.OnStart = func(jobs.Kind, time.Duration) {}
+	}
 	return c
 }
 

@@ -30,6 +30,7 @@ type flight struct {
 	turn     *lane.Turn     // nil if it is in none
 	lease    accounts.Lease // under which it was dequeued
 	landedAt time.Time
+	first    bool          // it was never run before
 	returned chan struct{} // closed when no handler runs, or will run, for it
 
 	// Size of the account's set of cancelled jobs at the dequeue, at least 1 for a job
@@ -70,6 +71,9 @@ func (d *Dispatcher) handler(h asynq.Handler) func(context.Context, *asynq.Task)
 		f := d.roster.start(flightKey{queue, id}, cancel)
 		if f == nil {
 			return errGone
+		}
+		if due := jobs.DueAt(t.Headers()); f.first && !due.IsZero() {
+			d.cfg.OnStart(jobs.Kind(t.Type()), max(0, time.Since(due)))
 		}
 		ctx = lane.With(ctx, f.turn)
 		defer func() {

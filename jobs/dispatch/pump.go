@@ -46,7 +46,11 @@ type turn struct {
 }
 
 // begun is a task that a dequeue began.
-type begun struct{ id, msg, lane string } // lane is "" if it is in none
+type begun struct {
+	id, msg string
+	lane    string // "" if it is in none
+	tried   bool   // it was run before
+}
 
 // pulled is what a dequeue brought.
 type pulled struct {
@@ -149,8 +153,9 @@ func str(v any) string { s, _ := v.(string); return s }
 func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) error {
 	readable := p.begun[:0]
 	for _, b := range p.begun {
-		_, _, bad := taskOf([]byte(b.msg))
+		t, bad := taskOf([]byte(b.msg))
 		if bad == nil {
+			b.tried = t.tried
 			readable = append(readable, b)
 			continue
 		}
@@ -260,7 +265,7 @@ func (r *roster) landed(t turn, p pulled) {
 		a.flights++
 		a.enterLane(f, b.lane)
 		r.begun = append(r.begun, f)
-		f.msg = b.msg
+		f.msg, f.first = b.msg, !b.tried
 	}
 	if p.active > int64(a.flights) && a.phase == serving {
 		// Some are active without a handler: the answer to an earlier dequeue was

@@ -290,14 +290,14 @@ func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, er
 	if !ok {
 		return nil, nil, errors.New("dispatch: asynq's archive has changed")
 	}
-	_, retried, err := taskOf(msg)
+	t, err := taskOf(msg)
 	if err != nil {
 		return nil, nil, err
 	}
-	at := time.Now().Add(retryDelay(retried, cause)).Unix()
+	at := time.Now().Add(retryDelay(t.retried, cause)).Unix()
 	failure := isFailure(cause)
 	if failure {
-		msg = withRetried(msg, retried+1)
+		msg = withRetried(msg, t.retried+1)
 	}
 	keys = append([]string(nil), keys[:8]...)
 	keys[3] = queueKeys(a.queue).retry
@@ -308,34 +308,43 @@ func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, er
 const (
 	fieldID      = 3
 	fieldRetried = 6
+	fieldError   = 7
 )
 
-// taskOf reads the id and the count of retries from a task as asynq stores it.
-func taskOf(msg []byte) (id string, retried int, err error) {
+// task is what this package reads of a task as asynq stores it.
+type task struct {
+	id      string
+	retried int
+	tried   bool // it was run before: asynq has written down an error
+}
+
+func taskOf(msg []byte) (t task, err error) {
 	for b := msg; len(b) > 0; {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return "", 0, protowire.ParseError(n)
+			return task{}, protowire.ParseError(n)
 		}
 		b = b[n:]
 		n = protowire.ConsumeFieldValue(num, typ, b)
 		if n < 0 {
-			return "", 0, protowire.ParseError(n)
+			return task{}, protowire.ParseError(n)
 		}
 		switch {
 		case num == fieldID && typ == protowire.BytesType:
 			v, _ := protowire.ConsumeBytes(b)
-			id = string(v)
+			t.id = string(v)
 		case num == fieldRetried && typ == protowire.VarintType:
 			v, _ := protowire.ConsumeVarint(b)
-			retried = int(int32(v))
+			t.retried = int(int32(v))
+		case num == fieldError && typ == protowire.BytesType:
+			t.tried = true
 		}
 		b = b[n:]
 	}
-	if id == "" {
-		return "", 0, errors.New("the task has no id")
+	if t.id == "" {
+		return task{}, errors.New("the task has no id")
 	}
-	return id, retried, nil
+	return t, nil
 }
 
 // withRetried sets a task's count of retries. Of a repeated scalar field a

@@ -14,6 +14,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
@@ -58,6 +60,9 @@ type Config struct {
 	TellEvery   time.Duration // how far the store, and those who watch, may lag behind a sync; default 1s
 	Allow       raw.Allowed   // restricted methods that raw calls may name; default none
 
+	OnRun  func(Run)            // is told of every run; default none. It must not block
+	Traces trace.TracerProvider // gets the spans of jobs; default none
+
 	// Files of raw calls. Without FilesDir no path is read; without FetchURLs no URL.
 	FilesDir   string         // below it are the files that calls may name, for every worker the same
 	FetchURLs  bool           // on the public internet
@@ -72,6 +77,12 @@ func (c Config) withDefaults() Config {
 	c.TellEvery = cmp.Or(c.TellEvery, time.Second)
 	c.MaxFile = cmp.Or(c.MaxFile, 2000<<20)
 	c.MaxFetch = min(cmp.Or(c.MaxFetch, 100<<20), c.MaxFile)
+	if c.OnRun == nil {
+		c.OnRun = func(Run) {}
+	}
+	if c.Traces == nil {
+		c.Traces = noop.NewTracerProvider()
+	}
 	return c
 }
 
@@ -79,6 +90,7 @@ func (c Config) withDefaults() Config {
 type Handlers struct {
 	Deps
 	cfg       Config
+	tracer    trace.Tracer
 	publisher *jobs.Publisher
 	uploads   chan struct{} // has a place for each file that is uploaded
 }
@@ -87,8 +99,9 @@ var _ asynq.Handler = (*Handlers)(nil)
 
 // New returns the handlers.
 func New(deps Deps, cfg Config) *Handlers {
+	cfg = cfg.withDefaults()
 	return &Handlers{
-		Deps: deps, cfg: cfg.withDefaults(),
+		Deps: deps, cfg: cfg, tracer: cfg.Traces.Tracer(tracerName),
 		publisher: jobs.NewPublisher(deps.Redis), uploads: make(chan struct{}, maxUploads),
 	}
 }
@@ -99,9 +112,10 @@ type job struct {
 	kind     jobs.Kind
 	lease    accounts.Lease
 	envelope *jobs.Envelope
-	attempt  int       // from 1
-	progress *progress // of a batch or a raw call
-	walk     *walk     // of a sync
+	attempt  int        // from 1
+	progress *progress  // of a batch or a raw call
+	walk     *walk      // of a sync
+	ended    jobs.State // once the outcome is recorded
 }
 
 // ProcessTask runs the task of one job. It returns nil once the outcome is
@@ -121,6 +135,19 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
 	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
+	envelope, invalid := jobs.Decode(j.kind, t.Payload())
+	if invalid == nil && envelope.Account != account {
+		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
+	}
+	if invalid == nil {
+		j.envelope = envelope
+	}
+	return h.observed(ctx, j, func(ctx context.Context) error { return h.process(ctx, j, t, invalid) })
+}
+
+// process is ProcessTask for a task that was read, or is no job: invalid says why.
+func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid error) error {
+	id, account := j.id, j.lease.Account
 	if j.kind == jobs.KindSync {
 		h.Cancels.Interruptible(account, id)
 	}
@@ -149,12 +176,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	envelope, invalid := jobs.Decode(j.kind, t.Payload())
-	if invalid == nil && envelope.Account != account {
-		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
-	}
 	if invalid == nil {
-		j.envelope = envelope
 		if err := h.resume(ctx, j); err != nil {
 			return err
 		}
@@ -183,7 +205,7 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	if retry != nil {
 		if !errors.Is(retry, lane.ErrBehind) {
-			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", retry)
+			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", masked(retry))
 		}
 		return cmp.Or(h.keep(ctx, j, retry), retry)
 	}
@@ -229,7 +251,7 @@ func (h *Handlers) runThrough(ctx context.Context, j *job) (answer any, err erro
 		if !disconnected(err) || ctx.Err() != nil || !j.lease.Valid() {
 			break
 		}
-		h.Log.Debug("job runs again", "job_id", j.id, "account", j.lease.Account, "error", err)
+		h.Log.Debug("job runs again", "job_id", j.id, "account", j.lease.Account, "error", masked(err))
 	}
 	return answer, err
 }
@@ -317,9 +339,8 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	if err != nil {
 		return err
 	}
-	if res.State != jobs.Succeeded {
-		h.Log.Info("job ended", "job_id", j.id, "account", j.lease.Account, "kind", j.kind, "state", res.State, "attempts", res.Attempts, "error", res.Error)
-	}
+	j.ended = stored.State
+	h.logEnd(ctx, stored)
 	return h.published(ctx, j, stored, j.progress.inStore() || j.walk.inStore())
 }
 
@@ -329,6 +350,8 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
 	defer cancel()
+	ctx, span := part(ctx, what)
+	defer span.End()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		v, err := do(ctx)
 		if err == nil {
@@ -348,10 +371,15 @@ func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do 
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return v, snooze(0, err)
+			return v, snooze(0, &serverError{err})
 		}
 	}
 }
+
+// serverError is that of a server of ours that does not answer.
+type serverError struct{ error }
+
+func (e *serverError) Unwrap() error { return e.error }
 
 // publish tells those who wait. The ledger has the outcome already, so a failure
 // costs them time, not the outcome.

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -14,6 +15,7 @@ import (
 type budgets struct {
 	perDay   int // usernames and invites; negative: no bound. Immutable
 	accounts *otter.Cache[accounts.ID, *budget]
+	refusals atomic.Uint64
 }
 
 type budget struct{ names, phones *rate.Limiter }
@@ -23,7 +25,7 @@ type budget struct{ names, phones *rate.Limiter }
 const phoneEvery = 3 * time.Second
 
 func newBudgets(perDay int) *budgets {
-	return &budgets{perDay, otter.Must(&otter.Options[accounts.ID, *budget]{MaximumSize: 100_000})}
+	return &budgets{perDay: perDay, accounts: otter.Must(&otter.Options[accounts.ID, *budget]{MaximumSize: 100_000})}
 }
 
 func (b *budgets) of(account accounts.ID) *budget {
@@ -39,18 +41,19 @@ func (b *budgets) of(account accounts.ID) *budget {
 
 // takeName takes one question about a username or an invite.
 func (b *budgets) takeName(account accounts.ID, now time.Time) error {
-	return take(account, "usernames", b.of(account).names, now)
+	return b.take(account, "usernames", b.of(account).names, now)
 }
 
 // takePhone takes one question about a phone number.
 func (b *budgets) takePhone(account accounts.ID, now time.Time) error {
-	return take(account, "phone numbers", b.of(account).phones, now)
+	return b.take(account, "phone numbers", b.of(account).phones, now)
 }
 
-func take(account accounts.ID, what string, l *rate.Limiter, now time.Time) error {
+func (b *budgets) take(account accounts.ID, what string, l *rate.Limiter, now time.Time) error {
 	if l.AllowN(now, 1) {
 		return nil
 	}
+	b.refusals.Add(1)
 	wait := (1 - l.TokensAt(now)) / float64(l.Limit())
 	return &BudgetError{Account: account, What: what, Wait: time.Duration(wait * float64(time.Second))}
 }

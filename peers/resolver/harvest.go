@@ -45,6 +45,7 @@ func (r *Resolver) Learn(account accounts.ID, answer any) {
 	}
 	s.look(answer)
 	s.met()
+	r.counts.learned.Add(uint64(len(s.peers)))
 	if len(s.peers)+len(s.gone)+len(s.renamed) > 0 {
 		r.learn(learned{account, s.peers, s.renamed, s.gone})
 	}
@@ -85,7 +86,7 @@ func (r *Resolver) absorb(l learned) {
 		}
 	}
 	if len(fresh)+len(l.gone) > 0 {
-		r.tell(news{l.account, fresh, l.gone})
+		r.tell(news{l.account, fresh, l.gone, r.now()})
 	}
 }
 
@@ -94,6 +95,7 @@ type news struct {
 	account accounts.ID
 	seen    []peers.Peer
 	gone    []peers.Message
+	since   time.Time // it waits to be stored
 }
 
 // tell passes news on without waiting for the store.
@@ -108,6 +110,7 @@ func (r *Resolver) tell(n news) {
 // unheard notes that the store has not heard of what is remembered: it is news again
 // when it is seen again.
 func (r *Resolver) unheard(n news) {
+	r.counts.unstored.Add(uint64(len(n.seen)))
 	for _, p := range n.seen {
 		r.memory.unstored(n.account, p.Key)
 	}
@@ -147,6 +150,8 @@ func (r *Resolver) Run(ctx context.Context) error {
 func (r *Resolver) flush(ctx context.Context, first news) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
+	r.counts.oldest.Store(&first.since)
+	defer r.counts.oldest.Store(nil)
 	batch := []news{first}
 	for n := len(first.seen); n < r.cfg.FlushSize && len(batch) < r.cfg.FlushSize; {
 		select {
@@ -174,6 +179,8 @@ func (r *Resolver) flush(ctx context.Context, first news) {
 			for _, n := range batch {
 				r.unheard(n)
 			}
+		} else {
+			r.counts.stored.Add(uint64(len(seen)))
 		}
 	}
 	// After the sightings: a message that was deleted is not seen again.

@@ -53,7 +53,8 @@ type Resolver struct {
 
 	flights singleflight.Group // questions to Telegram
 	running sync.WaitGroup     // questions that no job waits for
-	news    chan news          // holds Config.Backlog answers, so that calls do not wait for the store
+	counts  counts
+	news    chan news // holds Config.Backlog answers, so that calls do not wait for the store
 }
 
 // New returns a resolver over the store. What it learns is stored by Run.
@@ -78,6 +79,14 @@ type Ask struct {
 // is the account's own, wrapped by Harvesting. Errors are *Error, *BudgetError,
 // *peers.OtherAccountError, or those of the invoker.
 func (r *Resolver) Resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, ask Ask) (Found, error) {
+	ctx, end := span(ctx, a.ID, ref)
+	f, err := r.resolve(ctx, a, inv, ref, ask)
+	r.counts.resolved(f, err)
+	end(f, err)
+	return f, err
+}
+
+func (r *Resolver) resolve(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, ask Ask) (Found, error) {
 	ref = ref.Peer()
 	if err := ref.UsableBy(a.ID); err != nil {
 		return Found{}, err
@@ -104,6 +113,9 @@ func (r *Resolver) Known(ctx context.Context, a accounts.Account, ref peers.Ref)
 	f, stale, err := r.known(ctx, a, ref)
 	if err == nil && stale {
 		return Found{}, fmt.Errorf("%s was seen too long ago: %w", ref, peers.ErrUnknown)
+	}
+	if err == nil {
+		r.counts.resolved(f, nil)
 	}
 	return f, err
 }
