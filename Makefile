@@ -9,7 +9,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Provides one Redis and one Postgres to the command after it.
 TESTENV = bin/testenv
 
-.PHONY: help build test race bench fuzz lint format vet staticcheck rules clean testenv
+.PHONY: help build test race bench fuzz lint format vet staticcheck rules manifests clean testenv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -34,7 +34,7 @@ fuzz: ## every fuzz test for FUZZTIME (30s)
 		done; \
 	done
 
-lint: format vet staticcheck rules ## everything but the tests
+lint: format vet staticcheck rules manifests ## everything but the tests
 
 format: ## gofmt has nothing to change
 	@unformatted=$$(gofmt -l .) || exit 1; \
@@ -48,6 +48,11 @@ staticcheck: ## staticcheck; the first run reads all dependencies
 
 rules: ## import rules and habits, see internal/archtest
 	$(GO) test -count=1 ./internal/archtest
+
+# The programs' own libraries read the manifests; none of them belongs into our
+# go.mod, so this is a module of its own.
+manifests: ## deploy/: chart, compose file, dashboard, alerts
+	cd deploy/check && $(GO) test -count=1 -timeout $(TIMEOUT) .
 
 clean: ## remove what build made
 	rm -rf bin
