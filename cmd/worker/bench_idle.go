@@ -160,15 +160,18 @@ func (b *idleBench) ours(ctx context.Context) (leased, connected idleRun, err er
 	return leased, connected, w.term(ctx)
 }
 
-// rest leaves a worker alone, and tells what it did meanwhile and has then: kb is
-// that of the process.
+// rest leaves a worker alone, and tells what it did in the second half of the time,
+// when what came before is done, and has in the end: kb is that of the process.
 func (b *idleBench) rest(ctx context.Context, f *benchFleet, proxy *sqlProxy, w *benchProcess) (r idleRun, err error) {
+	if err := pause(ctx, b.settle/2); err != nil {
+		return r, err
+	}
 	began, statements := time.Now(), proxy.statements.Load()
 	before, err := commands(ctx, f.rdb)
 	if err != nil {
 		return r, err
 	}
-	if err := pause(ctx, b.settle); err != nil {
+	if err := pause(ctx, b.settle-b.settle/2); err != nil {
 		return r, err
 	}
 	after, err := commands(ctx, f.rdb)
