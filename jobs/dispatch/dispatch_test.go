@@ -51,7 +51,7 @@ func TestOrderWithinAccount(t *testing.T) {
 	var running, most atomic.Int32
 	b.store.give("w", "alice")
 	b.worker("w", never, quick, func(_ context.Context, j job) error {
-		most.Store(max(most.Load(), running.Add(1)))
+		raise(&most, running.Add(1))
 		rec.add(j)
 		running.Add(-1)
 		return nil
@@ -115,6 +115,12 @@ func TestAccountsTakeTurns(t *testing.T) {
 	}
 }
 
+// raise makes m at least n.
+func raise(m *atomic.Int32, n int32) {
+	for old := m.Load(); n > old && !m.CompareAndSwap(old, n); old = m.Load() {
+	}
+}
+
 func TestConcurrencyLimits(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -131,8 +137,8 @@ func TestConcurrencyLimits(t *testing.T) {
 		if j.account == "b" {
 			i = 1
 		}
-		most.Store(max(most.Load(), all.Add(1)))
-		mostEach.Store(max(mostEach.Load(), each[i].Add(1)))
+		raise(&most, all.Add(1))
+		raise(&mostEach, each[i].Add(1))
 		started <- struct{}{}
 		<-gate
 		all.Add(-1)
@@ -237,7 +243,7 @@ func TestTimeoutKeepsSlotUntilReturn(t *testing.T) {
 	gate := make(chan struct{})
 	b.store.give("w", "alice")
 	w := b.worker("w", dispatch.Config{AccountConcurrency: 4, SweepEvery: 20 * time.Millisecond}, quick, func(ctx context.Context, _ job) error {
-		most.Store(max(most.Load(), running.Add(1)))
+		raise(&most, running.Add(1))
 		defer running.Add(-1)
 		if runs.Add(1) == 1 {
 			<-ctx.Done()

@@ -241,7 +241,7 @@ func TestRegainWaitsForOldHandler(t *testing.T) {
 	lcfg := quick
 	lcfg.DropTimeout = time.Millisecond
 	w := b.worker("w", never, lcfg, func(context.Context, job) error {
-		most.Store(max(most.Load(), running.Add(1)))
+		raise(&most, running.Add(1))
 		defer running.Add(-1)
 		runs.Add(1)
 		started <- struct{}{}

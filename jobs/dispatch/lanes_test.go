@@ -265,7 +265,7 @@ func TestLanesOfPlainProducers(t *testing.T) {
 	var running, most atomic.Int32
 	b.store.give("w", "alice")
 	b.worker("w", wide, quick, func(ctx context.Context, j job) error {
-		most.Store(max(most.Load(), running.Add(1)))
+		raise(&most, running.Add(1))
 		defer running.Add(-1)
 		return inTurn(func(_ context.Context, j job) error { rec.add(j); return nil })(ctx, j)
 	})
