@@ -93,14 +93,8 @@ func (b *fairnessBench) once(ctx context.Context, backlog int) (r fairnessRun, e
 		return r, err
 	}
 	defer func() { err = errors.Join(f.explain(err), f.close()) }()
-	w, err := f.worker("bench")
+	w, err := f.connectedWorker(ctx, b.accounts)
 	if err != nil {
-		return r, err
-	}
-	if err := w.holds(ctx, b.accounts); err != nil {
-		return r, err
-	}
-	if err := f.connect(ctx, b.accounts); err != nil {
 		return r, err
 	}
 	control := b.sim.control

@@ -41,6 +41,28 @@ type fleetBench struct {
 	wrong   error // what must not happen and did: rows are printed, then the bench fails
 }
 
+// benchSystem is one of those that a bench compares.
+type benchSystem[T any] struct {
+	name    string
+	measure func(context.Context) (T, error)
+}
+
+// inTurns measures each system so often, one after the other and again. What it
+// returns is by the systems' names.
+func inTurns[T any](ctx context.Context, times int, systems []benchSystem[T]) (map[string][]T, error) {
+	runs := map[string][]T{}
+	for range times {
+		for _, s := range systems {
+			r, err := s.measure(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			runs[s.name] = append(runs[s.name], r)
+		}
+	}
+	return runs, nil
+}
+
 // note keeps what must not happen.
 func (b *fleetBench) note(err error) { b.wrong = errors.Join(b.wrong, err) }
 

@@ -65,19 +65,10 @@ there, and removes both in the end.`,
 }
 
 func (b *jobsBench) run(ctx context.Context) error {
-	systems := []struct {
-		name    string
-		measure func(context.Context) (jobsRun, error)
-	}{{benchOurs, b.ours}, {benchAsynq, b.asynq}}
-	runs := map[string][]jobsRun{}
-	for range b.runs {
-		for _, s := range systems {
-			r, err := s.measure(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			runs[s.name] = append(runs[s.name], r)
-		}
+	systems := []benchSystem[jobsRun]{{benchOurs, b.ours}, {benchAsynq, b.asynq}}
+	runs, err := inTurns(ctx, b.runs, systems)
+	if err != nil {
+		return err
 	}
 	table := b.env.Out.Table("SYSTEM", "ACCOUNTS", "JOBS", "JOBS/S", "CPU µs/JOB", "LOST", "DUPLICATES", "PEAK MB", "LOAD")
 	var speeds []float64

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -65,19 +64,10 @@ Beside it, asynq with its defaults, whose handler calls a telegram.Client. Each 
 }
 
 func (b *latencyBench) run(ctx context.Context) error {
-	systems := []struct {
-		name    string
-		measure func(context.Context) (latencyRun, error)
-	}{{benchOurs, b.ours}, {benchAsynqDefault, b.asynq}}
-	runs := map[string][]latencyRun{}
-	for range b.runs {
-		for _, s := range systems {
-			r, err := s.measure(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			runs[s.name] = append(runs[s.name], r)
-		}
+	systems := []benchSystem[latencyRun]{{benchOurs, b.ours}, {benchAsynqDefault, b.asynq}}
+	runs, err := inTurns(ctx, b.runs, systems)
+	if err != nil {
+		return err
 	}
 	table := b.env.Out.Table("SYSTEM", "P50 ms", "P99 ms", "PEAK MB", "LOAD")
 	for _, s := range systems {
@@ -100,14 +90,8 @@ func (b *latencyBench) ours(ctx context.Context) (r latencyRun, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(f.explain(err), f.close()) }()
-	w, err := f.worker("bench")
+	w, err := f.connectedWorker(ctx, b.accounts)
 	if err != nil {
-		return r, err
-	}
-	if err := w.holds(ctx, b.accounts); err != nil {
-		return r, err
-	}
-	if err := f.connect(ctx, b.accounts); err != nil {
 		return r, err
 	}
 	for k := range b.jobs {

@@ -28,6 +28,18 @@ type benchProcess struct {
 	done chan struct{} // closed once it is gone
 }
 
+// connectedWorker starts a worker that holds all accounts, and has them connected.
+func (f *benchFleet) connectedWorker(ctx context.Context, accounts int) (*benchProcess, error) {
+	w, err := f.worker("bench")
+	if err != nil {
+		return nil, err
+	}
+	if err := w.holds(ctx, accounts); err != nil {
+		return nil, err
+	}
+	return w, f.connect(ctx, accounts)
+}
+
 // worker starts a worker program on the fleet, as an operator would. It runs until
 // it is ended, at the latest by close.
 func (f *benchFleet) worker(name string, flags ...string) (*benchProcess, error) {

@@ -165,10 +165,10 @@ func newFleetOn(t testing.TB, n int, postgres, redisURL string) *fleet {
 	return f
 }
 
-// call asks the simulator's control; into nil ignores the answer.
-func (f *fleet) call(t testing.TB, method, path, body string, into any) {
+// askHTTP makes one request over HTTP, and reads its answer to the end.
+func askHTTP(t testing.TB, method, url, body string) (*http.Response, []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, f.control+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +182,13 @@ func (f *fleet) call(t testing.TB, method, path, body string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return res, data
+}
+
+// call asks the simulator's control; into nil ignores the answer.
+func (f *fleet) call(t testing.TB, method, path, body string, into any) {
+	t.Helper()
+	res, data := askHTTP(t, method, f.control+path, body)
 	if res.StatusCode >= 300 {
 		t.Fatalf("%s %s: %s: %s", method, path, res.Status, data)
 	}

@@ -115,20 +115,7 @@ func (v *watched) do(t *testing.T, account accounts.ID, p jobs.Payload, opts ...
 
 func (v *watched) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.url+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer http.DefaultClient.CloseIdleConnections()
-	defer res.Body.Close()
-	data, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res, data := askHTTP(t, http.MethodGet, v.url+path, "")
 	return res.StatusCode, string(data)
 }
 

@@ -3,6 +3,7 @@ package tljson
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,14 +68,7 @@ func (l *layer) member(c *class, id uint32) *plan {
 	return c.members[id]
 }
 
-func (c *class) has(name string) bool {
-	for _, n := range c.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
+func (c *class) has(name string) bool { return slices.Contains(c.names, name) }
 
 // peerClasses are the types for which a reference to a peer may stand.
 var peerClasses = map[string]Class{
