@@ -37,6 +37,11 @@ type Cancels interface {
 	// and whose ctx is to end as soon as somebody waits for it.
 	Interruptible(account accounts.ID, job string)
 	Cancelled(ctx context.Context, account accounts.ID, job string) (bool, error)
+	// Over tells of a job that is not to be run: it was cancelled, or is late.
+	Over(account accounts.ID, job string) bool
+	// Doubtful tells of a job of which an earlier run may have made a call whose answer
+	// nobody knows.
+	Doubtful(ctx context.Context, account accounts.ID, job string) (bool, error)
 }
 
 // Deps is what the handlers work with. All are required.
@@ -192,22 +197,38 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 		return h.finish(ctx, j, res)
 	}
 
+	if over, err := h.late(ctx, j); over != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		res.State, res.Error, res.Attempts = over.State, over.Error, j.attempt-1
+		res.Result = j.partly()
+		return h.finish(ctx, j, res)
+	}
+
 	if j.walk != nil {
 		j.walk.says = res
 	}
-	answer, err := h.runThrough(ctx, j)
-	end, retry := h.ending(ctx, j, answer, err)
+	run, stop := untilDeadline(ctx, j.envelope)
+	defer stop()
+	answer, err := h.runThrough(run, j)
+	end, retry := h.ending(run, j, answer, err)
 	if b, ok := answer.(jobs.BatchResult); ok && end.State == jobs.Succeeded {
 		end.State, end.Error = b.Outcome()
 	}
-	if retry == nil && end.State == jobs.Failed {
+	switch {
+	case retry != nil && deadlineExceeded(run) && !errors.Is(retry, accounts.ErrLeaseLost):
+		if end, retry = h.cut(ctx, j, err); retry != nil {
+			return retry
+		}
+	case retry == nil && end.State == jobs.Failed:
 		retry = h.failInLane(ctx, j, end.Error)
 	}
 	if retry != nil {
 		if !errors.Is(retry, lane.ErrBehind) {
 			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", masked(retry))
 		}
-		return cmp.Or(h.keep(ctx, j, retry), retry)
+		return j.doubted(err, cmp.Or(h.keep(ctx, j, retry), retry))
 	}
 	res.State, res.Result, res.Error = end.State, end.Result, end.Error
 	if res.Result == nil {

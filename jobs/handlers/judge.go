@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,10 +130,10 @@ func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
 	if j.walk.moved() {
 		return failure{}, snooze(time.Second, err)
 	}
-	if j.attempt >= h.cfg.MaxAttempts {
+	if j.attempt >= cmp.Or(j.envelope.MaxAttempts, h.cfg.MaxAttempts) {
 		return end, nil
 	}
-	wait := min(time.Second<<min(j.attempt-1, 10), time.Minute)
+	wait := j.envelope.Wait(j.attempt)
 	return failure{}, &jobs.RetryError{After: wait + rand.N(wait/2), Err: err}
 }
 
