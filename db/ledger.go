@@ -116,7 +116,7 @@ const recordBatch = `INSERT INTO outcomes
 	SELECT b.id, b.account, b.kind, b.state, b.result, b.error, b.attempts, b.enqueued_at, b.started_at, b.finished_at,
 		b.worker, b.holder, b.token, b.payload
 	FROM %s AS b %s
-	WHERE true ON CONFLICT (id) DO NOTHING RETURNING id`
+	WHERE true ON CONFLICT (id) DO NOTHING`
 
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
@@ -148,7 +148,7 @@ func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Resul
 
 // recordDistinct writes recs[i] for all i of pick, which are of different jobs.
 func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, out []answer[jobs.Result]) error {
-	stored, err := l.insert(ctx, recs, pick)
+	n, err := l.insert(ctx, recs, pick)
 	if err != nil && len(pick) > 1 && isBadRow(err) {
 		for _, i := range pick { // let only the culprit fail
 			if err := l.recordDistinct(ctx, recs, []int{i}, out); err != nil {
@@ -160,27 +160,22 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	if err != nil {
 		return err
 	}
-	var missed []string
-	for _, i := range pick {
-		if r := recs[i].result; stored[r.ID] {
-			out[i].value = r
-		} else {
-			missed = append(missed, r.ID)
+	if n == len(pick) {
+		for _, i := range pick {
+			out[i].value = recs[i].result
 		}
-	}
-	if len(missed) == 0 {
 		return nil
 	}
-	found, err := l.find(ctx, missed)
+	ids := make([]string, len(pick))
+	for k, i := range pick {
+		ids[k] = recs[i].result.ID
+	}
+	found, err := l.find(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for _, i := range pick {
-		id := recs[i].result.ID
-		if stored[id] {
-			continue
-		}
-		if r, ok := found[id]; ok {
+		if r, ok := found[recs[i].result.ID]; ok {
 			out[i].value = r
 		} else {
 			out[i].err = accounts.ErrLeaseLost
@@ -189,8 +184,9 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	return nil
 }
 
-// insert returns the ids that were written.
-func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (map[string]bool, error) {
+// insert returns how many were written: not those of jobs that have an outcome, or
+// whose lease is not in force.
+func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
 	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
 		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
 		"worker text", "holder text", "token bigint", "payload bytea")
@@ -201,19 +197,14 @@ func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (map[str
 	}
 	rows, err := b.param()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	held := l.d.lookup("leases", "l", "l.account = b.account AND l.worker = b.holder AND l.token = b.token")
-	var ids []string
-	err = l.d.run(ctx).Raw(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows}).Scan(&ids).Error
-	if err != nil {
-		return nil, l.d.fail(ctx, "insert outcomes", err)
+	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
+	if done.Error != nil {
+		return 0, l.d.fail(ctx, "insert outcomes", done.Error)
 	}
-	stored := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		stored[id] = true
-	}
-	return stored, nil
+	return int(done.RowsAffected), nil
 }
 
 // Outcome returns jobs.ErrNotFound if there is none. Concurrent lookups share a

@@ -59,7 +59,7 @@ func (l *Ledger) find(ctx context.Context, ids []string) (map[string]jobs.Result
 	}
 	var rows []outcomeRow
 	err = l.d.run(ctx).Raw("SELECT "+outcomeColumns+" FROM "+b.from()+" AS b "+l.d.lookup("outcomes", "o", "o.id = b.id"),
-		map[string]any{"batch": batch}).Scan(&rows).Error
+		map[string]any{"batch": batch}).Find(&rows).Error
 	if err != nil {
 		return nil, l.d.fail(ctx, "look up outcomes", err)
 	}

@@ -228,6 +228,11 @@ func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, 
 // await waits for ch, and reports false if the lease ended or the dispatcher gave
 // up before.
 func (d *Dispatcher) await(lease accounts.Lease, ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return lease.Valid()
+	default:
+	}
 	for lease.Valid() {
 		t := time.NewTimer(min(lease.Remaining(), leasePoll))
 		select {

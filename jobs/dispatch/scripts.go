@@ -265,8 +265,10 @@ const (
 
 // isDequeue recognises asynq's dequeue of the virtual queue.
 func isDequeue(keys []string, args []any) bool {
-	return len(keys) == 4 && len(args) == 2 && keys[0] == queueKeys(virtualQueue).pending
+	return len(keys) == 4 && len(args) == 2 && keys[0] == virtualPending
 }
+
+var virtualPending = queueKeys(virtualQueue).pending
 
 // asAck recognises asynq's scripts that end a task's activity, by their keys. The
 // contract test pins them.
@@ -279,26 +281,32 @@ func asAck(keys []string, args []any) (ack, bool) {
 		return ack{}, false
 	}
 	at := 0 // done, complete and requeue begin with active; retry and archive with the task
-	if !strings.HasSuffix(keys[0], "}:active") {
+	prefix, ok := strings.CutSuffix(keys[0], "active")
+	if !ok {
 		at = 1
+		prefix, ok = strings.CutSuffix(keys[1], "active")
 	}
-	queue, ok := strings.CutSuffix(keys[at], "}:active")
+	queue, closed := strings.CutSuffix(prefix, "}:")
 	queue = strings.TrimPrefix(queue, "asynq:{")
-	if _, ours := jobs.QueueAccount(queue); !ok || !ours {
+	if _, ours := jobs.QueueAccount(queue); !ok || !closed || !ours {
 		return ack{}, false
 	}
 	a := ack{queue: queue, id: id}
-	k := queueKeys(queue)
+	is := func(key, name, id string) bool { // without building what it compares with
+		rest, ok := strings.CutPrefix(key, prefix)
+		rest, named := strings.CutPrefix(rest, name)
+		return ok && named && rest == id
+	}
 	switch {
-	case at == 1 && keys[3] == k.retry && len(args) == 6:
+	case at == 1 && is(keys[3], "retry", "") && len(args) == 6:
 		a.kind = ackRetry
 	case at == 1 && len(keys) == 9 && len(args) == 7:
 		a.kind = ackArchive
-	case at == 0 && keys[2] == k.pending && len(args) == 1:
+	case at == 0 && is(keys[2], "pending", "") && len(args) == 1:
 		a.kind = ackRequeue
-	case at == 0 && keys[2] == k.completed && len(args) == 5:
+	case at == 0 && is(keys[2], "completed", "") && len(args) == 5:
 		a.kind = ackComplete
-	case at == 0 && keys[2] == k.task+id && len(args) == 3:
+	case at == 0 && is(keys[2], "t:", id) && len(args) == 3:
 		a.kind = ackDone
 	default:
 		return ack{}, false

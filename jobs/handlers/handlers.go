@@ -369,15 +369,15 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 // answer. The job keeps its place meanwhile, and the account's next jobs stay
 // behind it; once the account is another worker's they are so there.
 func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
-	defer cancel()
 	ctx, span := part(ctx, what)
 	defer span.End()
+	v, err := do(ctx) // nearly always all that it takes, and bounded by the server's own limits
+	if err == nil {
+		return v, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
+	defer cancel()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		v, err := do(ctx)
-		if err == nil {
-			return v, nil
-		}
 		err = fmt.Errorf("job %s: %s: %w", j.id, what, err)
 		switch {
 		case errors.Is(err, accounts.ErrLeaseLost):
@@ -394,6 +394,9 @@ func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do 
 			t.Stop()
 			return v, snooze(0, &serverError{err})
 		}
+		if v, err = do(ctx); err == nil {
+			return v, nil
+		}
 	}
 }
 
@@ -405,9 +408,7 @@ func (e *serverError) Unwrap() error { return e.error }
 // publish tells those who wait. The ledger has the outcome already, so a failure
 // costs them time, not the outcome.
 func (h *Handlers) publish(ctx context.Context, res jobs.Result) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Patience)
-	defer cancel()
-	if err := h.publisher.Publish(ctx, res); err != nil {
+	if err := h.publisher.Publish(context.WithoutCancel(ctx), res); err != nil {
 		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
 	}
 }
