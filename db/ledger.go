@@ -55,13 +55,15 @@ type record struct {
 	lease  accounts.Lease
 	result jobs.Result
 	errs   json.RawMessage // result.Error
+	// supersedes is until when an outcome had finished whose place this one takes.
+	supersedes time.Time
 }
 
 // Record stores an outcome while the lease is in force; accounts.ErrLeaseLost if
-// it is not, and nothing is stored then. A job that has an outcome keeps it:
-// Record returns the one that is stored, exactly as Outcome would. A result that
-// says not when it finished has finished now. After any other error, or if ctx
-// ends, the outcome may be stored or not; recording it again is harmless.
+// it is not, and nothing is stored then. A job that has an outcome keeps it, unless r
+// supersedes it: Record returns the one that is stored, exactly as Outcome would. A
+// result that says not when it finished has finished now. After any other error, or
+// if ctx ends, the outcome may be stored or not; recording it again is harmless.
 func (l *Ledger) Record(ctx context.Context, lease accounts.Lease, r jobs.Result) (jobs.Result, error) {
 	rec, err := newRecord(lease, r)
 	if err == nil {
@@ -106,17 +108,24 @@ func newRecord(lease accounts.Lease, r jobs.Result) (record, error) {
 	}
 	rec.result.EnqueuedAt, rec.result.StartedAt, rec.result.FinishedAt =
 		exact(r.EnqueuedAt), exact(r.StartedAt), exact(r.FinishedAt)
+	rec.supersedes, rec.result.Supersedes = exact(r.Supersedes), time.Time{}
 	return rec, nil
 }
 
 // recordBatch writes what is fenced by a lease in force. The lease is not
-// locked: an outcome that is written while the lease passes on is still true.
+// locked: an outcome that is written while the lease passes on is still true. What a
+// job had before stays, unless it is superseded.
 const recordBatch = `INSERT INTO outcomes
-	(id, account, kind, state, result, error, attempts, enqueued_at, started_at, finished_at, worker, holder, token, payload)
+	(id, account, kind, state, result, error, attempts, enqueued_at, started_at, finished_at, worker, holder, token, payload, supersedes)
 	SELECT b.id, b.account, b.kind, b.state, b.result, b.error, b.attempts, b.enqueued_at, b.started_at, b.finished_at,
-		b.worker, b.holder, b.token, b.payload
+		b.worker, b.holder, b.token, b.payload, b.supersedes
 	FROM %s AS b %s
-	WHERE true ON CONFLICT (id) DO NOTHING`
+	WHERE true ON CONFLICT (id) DO UPDATE SET
+		kind = excluded.kind, state = excluded.state, result = excluded.result, error = excluded.error,
+		attempts = excluded.attempts, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
+		finished_at = excluded.finished_at, worker = excluded.worker, holder = excluded.holder,
+		token = excluded.token, payload = excluded.payload, supersedes = excluded.supersedes
+	WHERE outcomes.account = excluded.account AND outcomes.finished_at <= excluded.supersedes`
 
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
@@ -175,7 +184,7 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 		return err
 	}
 	for _, i := range pick {
-		if r, ok := found[recs[i].result.ID]; ok {
+		if r, ok := found[recs[i].result.ID]; ok && r.FinishedAt.After(recs[i].supersedes) {
 			out[i].value = r
 		} else {
 			out[i].err = accounts.ErrLeaseLost
@@ -189,11 +198,11 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
 	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
 		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
-		"worker text", "holder text", "token bigint", "payload bytea")
+		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
 	for _, i := range pick {
 		r := recs[i].result
 		b.add(r.ID, string(r.Account), string(r.Kind), string(r.State), r.Result, recs[i].errs, r.Attempts,
-			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, r.Payload)
+			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, []byte(r.Payload), recs[i].supersedes)
 	}
 	rows, err := b.param()
 	if err != nil {

@@ -96,10 +96,21 @@ if channel then
 end
 return 1`)
 
-// Retry has a job run again now that is Blocked or Waiting. ErrRunning if it is
-// neither; ErrNotFound if there is no such job.
+// Retry has a job run again now that is Blocked or Waiting, or that has ended as Again
+// wants it and not longer than ResultTTL ago. ErrRunning if it is on its line
+// otherwise; ErrNotFound if there is no such job.
 func (c *Client) Retry(ctx context.Context, id string) error {
-	account, err := c.unfinished(ctx, "retry", id)
+	ended, err := c.outcome(ctx, id)
+	if err == nil {
+		if ended, err = c.whole(ctx, ended); err == nil {
+			_, err = c.Again(ctx, ended)
+		}
+		return err
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	account, err := c.find(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,8 @@ type entry struct {
 	payload  []byte
 	enqueued string
 	at       time.Time // zero: at once
+	// supersedes is when the outcome had finished of a job that is run again.
+	supersedes time.Time
 }
 
 func (n *entry) job(existing bool) Job {
@@ -166,8 +168,22 @@ func ceilSecond(t time.Time) time.Time {
 // put writes the task. ErrNotFound says that a task with the same id was there
 // and is gone again, without an outcome.
 func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
+	tr, err := c.write(ctx, n)
+	switch {
+	case errors.Is(err, asynq.ErrTaskIDConflict):
+		return c.first(ctx, n)
+	case err != nil:
+		return Job{}, err
+	case tr.outcome != nil:
+		return c.answered(ctx, n, tr.outcome)
+	}
+	return n.job(false), nil
+}
+
+// write writes the task. asynq.ErrTaskIDConflict says that there is one with its id.
+func (c *Client) write(ctx context.Context, n *entry) (*transfer, error) {
 	tr := &transfer{first: n.envelope.Priority == PriorityHigh, over: ceilSecond(n.envelope.Limit())}
-	if n.envelope.IdempotencyKey != "" {
+	if n.envelope.IdempotencyKey != "" && n.supersedes.IsZero() {
 		tr.resultKey = ResultKey(n.id)
 	}
 	opts := []asynq.Option{
@@ -182,19 +198,18 @@ func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
 	if !n.at.IsZero() {
 		headers[headerDue] = n.at.UTC().Format(time.RFC3339Nano)
 	}
+	if !n.supersedes.IsZero() {
+		headers[headerSupersedes] = n.supersedes.UTC().Format(time.RFC3339Nano)
+	}
 	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, headers)
 	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
 	switch {
-	case errors.Is(err, asynq.ErrTaskIDConflict):
-		return c.first(ctx, n)
 	case err != nil && tr.err != nil:
-		return Job{}, unavailable("enqueue job "+n.id, tr.err)
+		return nil, unavailable("enqueue job "+n.id, tr.err)
 	case err != nil:
-		return Job{}, fmt.Errorf("enqueue job %s: %w", n.id, err)
-	case tr.outcome != nil:
-		return c.answered(ctx, n, tr.outcome)
+		return nil, fmt.Errorf("enqueue job %s: %w", n.id, err)
 	}
-	return n.job(false), nil
+	return tr, nil
 }
 
 // first answers with the job that has the id already.

@@ -117,10 +117,15 @@ type job struct {
 	kind     jobs.Kind
 	lease    accounts.Lease
 	envelope *jobs.Envelope
+	payload  []byte
 	attempt  int        // from 1
 	progress *progress  // of a batch or a raw call
 	walk     *walk      // of a sync
 	ended    jobs.State // once the outcome is recorded
+	// superseded is until when an outcome had finished that does not count any more:
+	// the job was asked for again. before is that outcome, nil if there is none.
+	superseded time.Time
+	before     *jobs.Result
 }
 
 // ProcessTask runs the task of one job. It returns nil once the outcome is
@@ -139,7 +144,8 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return fmt.Errorf("job %s: account %s: %w", id, account, accounts.ErrLeaseLost)
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
-	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
+	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1, payload: t.Payload(),
+		superseded: jobs.Supersedes(t.Headers())}
 	envelope, invalid := jobs.Decode(j.kind, t.Payload())
 	if invalid == nil && envelope.Account != account {
 		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
@@ -167,6 +173,9 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	if err != nil {
 		return err
 	}
+	if done != nil && !done.FinishedAt.After(j.superseded) {
+		j.before, done = done, nil
+	}
 	if done != nil {
 		return h.published(ctx, j, *done, done.Kind != jobs.KindSend && done.Kind != jobs.KindResolve)
 	}
@@ -193,7 +202,6 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	}
 	if invalid != nil {
 		res.State, res.Error = jobs.Failed, &jobs.Error{Name: invalidName(invalid), Message: invalid.Error()}
-		res.Payload = t.Payload()
 		return h.finish(ctx, j, res)
 	}
 
@@ -351,7 +359,10 @@ func (t inLane) Left(call *pool.SentCall) { t.Turn.Left(call) }
 // finish records an outcome, then publishes it. The outcome must be kept even if
 // the job's time is over: the message is sent.
 func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
-	res.FinishedAt = time.Now()
+	res.FinishedAt, res.Supersedes = time.Now(), j.superseded
+	if res.State == jobs.Failed || res.State == jobs.Unknown {
+		res.Payload = j.payload
+	}
 	ctx = context.WithoutCancel(ctx)
 	j.progress.settle()
 	stored, err := patiently(ctx, h, j, "record the outcome", func(ctx context.Context) (jobs.Result, error) {
