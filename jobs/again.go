@@ -118,7 +118,7 @@ func again(ended Result, now time.Time) (*entry, error) {
 		err = invalid("account", "is %q, but the job was on the line of %q", e.Account, ended.Account)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("it would fail again: %w", err)
+		return nil, fmt.Errorf("it would fail again: %v", err)
 	}
 	payload := []byte(ended.Payload)
 	if limit := e.Limit(); !limit.IsZero() && !now.Before(limit) {

@@ -51,7 +51,8 @@ type runFlags struct {
 	idleAfter          time.Duration
 	namesADay          int
 
-	files fileFlags
+	files     fileFlags
+	retention retentionFlags
 }
 
 func runCommand(env *cli.Env) *cobra.Command {
@@ -89,6 +90,7 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
 	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
 	f.files.register(fs)
+	f.retention.register(fs)
 	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
 	return cmd
 }
@@ -187,6 +189,9 @@ func (f *runFlags) config() (nodeConfig, error) {
 		return cfg, cli.Usage("--label: %w", err)
 	}
 	if err := f.files.config(&cfg.Handlers); err != nil {
+		return cfg, err
+	}
+	if cfg.Keep, err = f.retention.config(); err != nil {
 		return cfg, err
 	}
 	if cfg.Pool.DCs, err = parseDCs(f.dcs); err != nil {
