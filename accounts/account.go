@@ -67,6 +67,10 @@ const (
 	Banned     Status = "banned"      // Telegram deactivated the account
 )
 
+// Flooded is how an active account shows while Telegram wants all its calls to wait.
+// It is never stored as a status: see Flood.
+const Flooded Status = "flooded"
+
 // Device is what the account tells Telegram about its client. It is kept stable
 // per account: Telegram shows it in the list of sessions.
 type Device struct {
