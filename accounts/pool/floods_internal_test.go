@@ -11,7 +11,7 @@ import (
 func TestPause(t *testing.T) {
 	for _, wait := range []time.Duration{time.Second, 8 * time.Second, 300 * time.Second, 14 * 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			time.Sleep(123456789) // the bubble begins on a whole second
+			<-time.After(123456789) // the bubble begins on a whole second
 			ends := map[time.Time]bool{}
 			for range 50 {
 				var f floods
@@ -47,11 +47,11 @@ func TestPauseIsOver(t *testing.T) {
 		if k, wait, ok := f.blocking(floodKey{}, one, two); !ok || k != two || wait != time.Until(second) {
 			t.Errorf("%+v is blocked for %v (%v), want that which ends last", k, wait, ok)
 		}
-		time.Sleep(time.Until(first) - 1)
+		<-time.After(time.Until(first) - 1)
 		if _, _, ok := f.blocking(one); !ok {
 			t.Error("over too soon")
 		}
-		time.Sleep(1)
+		<-time.After(1)
 		if _, _, ok := f.blocking(one, floodKey{}); ok {
 			t.Error("not over")
 		}

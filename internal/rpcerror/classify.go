@@ -42,7 +42,7 @@ func Classify(code int, name string) Verdict {
 	case v.Class == Elsewhere:
 		v.DC = n
 	}
-	v.Began = v.Class == Trouble || internal(code) && v.Class != NotRun
+	v.Began = v.Class == Trouble || internal(code) && v.Class != NotRun && v.Act() != Wait
 	return v
 }
 

@@ -29,6 +29,7 @@ const (
 	banned     = "Telegram has deactivated the account"
 	notTold    = "the connection did not say what client it is; a new one does"
 	inTrouble  = "Telegram had trouble of its own"
+	away       = "another data center has it, and there is no way there from this worker; --telegram.dc names its address"
 	behind     = "the call before it did not succeed"
 	paid       = "the peer wants Stars for messages, and this program never pays"
 	stale      = "the file reference has run out; fetch the message or object that holds the file again, and make the call with the new one"
@@ -48,8 +49,8 @@ var table = []row{
 	{"STORY_SEND_FLOOD_*", Fail, Any, "the account has posted as many stories as it may in a week or a month"},
 	{"PREMIUM_SUB_ACTIVE_UNTIL_*", Fail, Any, "the account has Premium already"},
 
-	{"FILE_MIGRATE_%d", Elsewhere, Any, "the file is in another data center, which this worker cannot reach"},
-	{"STATS_MIGRATE_%d", Elsewhere, Any, "the statistics are in another data center, which this worker cannot reach"},
+	{"FILE_MIGRATE_%d", Elsewhere, Any, away},
+	{"STATS_MIGRATE_%d", Elsewhere, Any, away},
 
 	{"RPC_CALL_FAIL", Trouble, Any, inTrouble},
 	{"RPC_MCGET_FAIL", Trouble, Any, inTrouble},
