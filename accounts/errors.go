@@ -46,11 +46,11 @@ func (e *FloodWaitError) Unwrap() error { return e.Err }
 // Flood is a pause that outlives the worker that was told of it. It is for the whole
 // account if it names neither a method nor a chat.
 type Flood struct {
-	Account ID
-	Method  string // its TL name; with * at the end, all that begin so
-	Chat    int64  // what is sent into it, as the Bot API numbers peers
-	Error   string // of Telegram's that demanded it: FLOOD_WAIT_30
-	Until   time.Time
+	Account ID        `json:"-"`
+	Method  string    `json:"method,omitempty"` // its TL name; with * at the end, all that begin so
+	Chat    int64     `json:"chat,omitempty"`   // what is sent into it, as the Bot API numbers peers
+	Error   string    `json:"error"`            // of Telegram's that demanded it: FLOOD_WAIT_30
+	Until   time.Time `json:"until"`
 }
 
 // What is what has to wait.

@@ -202,14 +202,13 @@ func accountsShow(env *cli.Env) *cobra.Command {
 				return err
 			}
 			vs[0].KnownPeers = known
+			if vs[0].Floods, err = store.Floods().Floods(ctx, a.ID); err != nil {
+				return err
+			}
 			if err := printAccount(env, vs[0]); err != nil {
 				return err
 			}
-			floods, err := store.Floods().Floods(ctx, a.ID)
-			if err != nil {
-				return err
-			}
-			for _, f := range floods {
+			for _, f := range vs[0].Floods {
 				if err := env.Out.Printf("flood wait: %s until %s (%s)\n", f.What(), cli.Time(f.Until), f.Error); err != nil {
 					return err
 				}
@@ -286,7 +285,8 @@ type accountView struct {
 	Worker     string `json:"worker,omitempty"`   // that holds it
 	Unserved   string `json:"unserved,omitempty"` // why no worker will
 
-	FloodedUntil time.Time `json:"flooded_until,omitzero"` // all its calls wait until then
+	FloodedUntil time.Time        `json:"flooded_until,omitzero"` // all its calls wait until then
+	Floods       []accounts.Flood `json:"floods,omitempty"`       // in `show`
 }
 
 // flooded shows an active account whose calls all wait.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write the classes of testdata/names.tsv anew")
+var update = flag.Bool("update", false, "write testdata/names.tsv and the table of docs/errors.md anew")
 
 // wire is a name as Telegram sends it, of a pattern.
 func wire(pattern string) string {
