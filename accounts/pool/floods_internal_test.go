@@ -18,7 +18,7 @@ func TestPause(t *testing.T) {
 				f.load(nil)
 				k := floodKey{method: "m"}
 				until, known, fresh := f.begin(k, wait)
-				extra := until.Sub(time.Now()) - wait
+				extra := time.Until(until) - wait
 				if until.Nanosecond() != 0 || extra < 0 || extra > min(max(wait/8, time.Second), 30*time.Second)+time.Second || known || !fresh {
 					t.Fatalf("a pause of %v has %v more, known %v, fresh %v", wait, extra, known, fresh)
 				}
