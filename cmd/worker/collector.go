@@ -75,7 +75,7 @@ var (
 )
 
 // statuses are those of accounts that are told of even if no account has them.
-var statuses = []accounts.Status{accounts.Active, accounts.Paused, accounts.NeedsLogin, accounts.Banned}
+var statuses = []accounts.Status{accounts.Active, accounts.Paused, accounts.Restricted, accounts.Frozen, accounts.NeedsLogin, accounts.Banned}
 
 // Describe implements prometheus.Collector: all of Collect is checked as it comes.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
