@@ -61,6 +61,8 @@ type Status string
 const (
 	Active     Status = "active"
 	Paused     Status = "paused"      // by an operator
+	Restricted Status = "restricted"  // Telegram does not let it write to strangers
+	Frozen     Status = "frozen"      // Telegram lets it read, and little else
 	NeedsLogin Status = "needs_login" // Telegram no longer knows its session
 	Banned     Status = "banned"      // Telegram deactivated the account
 )

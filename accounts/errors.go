@@ -19,6 +19,10 @@ var (
 	ErrNeedsLogin = errors.New("account needs login")
 	// ErrBanned: Telegram has deactivated the account.
 	ErrBanned = errors.New("account is banned")
+	// ErrRestricted: Telegram does not let the account write to strangers.
+	ErrRestricted = errors.New("account is restricted")
+	// ErrFrozen: Telegram has frozen the account.
+	ErrFrozen = errors.New("account is frozen")
 )
 
 // FloodWaitError reports a pause that Telegram demanded of one account and
