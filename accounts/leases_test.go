@@ -58,12 +58,25 @@ func forEachDB(t *testing.T, count int, test func(*testing.T, *db.DB)) {
 // holder writes down what it is told.
 type holder struct {
 	gained  chan accounts.Lease
+	parked  chan parking
 	dropped chan accounts.ID
 }
 
-func newHolder() *holder {
-	return &holder{gained: make(chan accounts.Lease, 100), dropped: make(chan accounts.ID, 100)}
+// parking is one call of Park, or of OnStatus.
+type parking struct {
+	id     accounts.ID
+	parked bool
+	status accounts.Status // of OnStatus
 }
+
+func newHolder() *holder {
+	return &holder{gained: make(chan accounts.Lease, 100), parked: make(chan parking, 100), dropped: make(chan accounts.ID, 100)}
+}
+
+func (h *holder) Park(id accounts.ID, parked bool) { h.parked <- parking{id: id, parked: parked} }
+
+// OnStatus goes where Park goes, so that a test sees their order.
+func (h *holder) OnStatus(id accounts.ID, s accounts.Status) { h.parked <- parking{id: id, status: s} }
 
 func (h *holder) Gain(ls []accounts.Lease) {
 	for _, l := range ls {

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 )
@@ -10,20 +11,20 @@ import (
 const members = `SELECT id, labels, weight, capacity, registered_at, expires_at, {now} AS now
 	FROM workers WHERE expires_at > {now} ORDER BY id`
 
-// groups counts active accounts by their labels and by the live worker that holds
+// groups counts accounts by the sets that they are of and by the live worker that holds
 // them. It reads all of both tables: 10,000 accounts take some milliseconds.
-const groups = `SELECT coalesce(a.labels, '') AS labels, coalesce(w.id, '') AS worker, count(*) AS accounts
+const groups = `SELECT ` + setOf + ` AS labels, coalesce(w.id, '') AS worker, count(*) AS accounts
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id LEFT JOIN workers w ON w.id = l.worker AND w.expires_at > {now}
-	WHERE a.status = 'active' GROUP BY 1, 2 ORDER BY 1, 2`
+	GROUP BY 1, 2 ORDER BY 1, 2`
 
-// Fleet looks at all live workers and active accounts, for a worker or somebody else.
+// Fleet looks at all live workers and accounts, for a worker or somebody else.
 func (s *Leases) Fleet(ctx context.Context, who string) (accounts.Fleet, error) {
 	f, err := s.fleet(ctx)
 	return f, s.d.fail(ctx, "look at the fleet for "+who, err)
 }
 
-// Unserved counts, by labels, the active accounts that no live worker holds or will
-// take, and says why. It costs what each worker's look costs.
+// Unserved counts, by labels, the accounts that are not parked and that no live worker
+// holds or will take, and says why. It costs what each worker's look costs.
 func (s *Leases) Unserved(ctx context.Context) ([]accounts.Unserved, error) {
 	f, err := s.fleet(ctx)
 	return f.Unserved(), s.d.fail(ctx, "look for unserved accounts", err)
@@ -60,7 +61,9 @@ func (s *Leases) fleet(ctx context.Context) (f accounts.Fleet, err error) {
 	for _, r := range rows {
 		if n := len(f.Groups); n == 0 || f.Groups[n-1].Set != r.Labels {
 			g := accounts.Group{Set: r.Labels, Held: map[string]int{}}
-			if err := unmarshalLabels(r.Labels, &g.Labels); err != nil {
+			labels, parked := strings.CutPrefix(r.Labels, parkedSet)
+			g.Parked = parked
+			if err := unmarshalLabels(labels, &g.Labels); err != nil {
 				return f, err
 			}
 			f.Groups = append(f.Groups, g)

@@ -22,10 +22,11 @@ type Conn struct {
 	home    *center
 	userID  atomic.Int64 // the account's own, once it is known
 
-	mu      sync.Mutex // guards below, and what the centers say it does
-	away    map[int]*center
-	closed  bool // for good
-	blocked map[string]time.Time
+	mu       sync.Mutex // guards below, and what the centers say it does
+	away     map[int]*center
+	closed   bool      // for good
+	parkedAt time.Time // zero: it is not
+	blocked  map[string]time.Time
 }
 
 var _ tg.Invoker = (*Conn)(nil)
@@ -51,6 +52,9 @@ func (c *Conn) Account() accounts.Account {
 func (c *Conn) allowed(method string) error {
 	if !c.lease.Valid() {
 		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
+	}
+	if err := c.servable(method); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -59,6 +59,7 @@ type roster struct {
 
 	mu       sync.Mutex // guards below and every account and flight
 	accounts map[accounts.ID]*account
+	parked   map[accounts.ID]bool
 	ready    []*account // first come, first served
 	owed     []*account // for the keeper
 	unswept  []*account // likewise: the rest of a sweep
@@ -73,7 +74,7 @@ func newRoster(limit, accountLimit int) *roster {
 	return &roster{
 		limit: limit, accountLimit: accountLimit,
 		turn: make(chan struct{}, 1), landing: make(chan struct{}, 1), work: make(chan struct{}, 1),
-		accounts: map[accounts.ID]*account{}, flights: map[flightKey]*flight{},
+		accounts: map[accounts.ID]*account{}, parked: map[accounts.ID]bool{}, flights: map[flightKey]*flight{},
 	}
 }
 
@@ -107,6 +108,7 @@ func (r *roster) gain(ls []accounts.Lease) {
 func (r *roster) leave(id accounts.ID) (idle <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.parked, id)
 	a := r.accounts[id]
 	if a == nil {
 		return nil, false
@@ -202,5 +204,5 @@ func (r *roster) readyLocked(a *account) {
 }
 
 func (r *roster) eligibleLocked(a *account) bool {
-	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
+	return a.phase == serving && !r.parked[a.id] && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
 }

@@ -27,8 +27,8 @@ func failed(code int, name, message string) failure {
 	return failure{jobs.Failed, &jobs.Error{Code: code, Name: name, Message: message}}
 }
 
-// parked is how long a job of an account that cannot be used waits in this
-// worker; the lease goes back long before.
+// parked is how long a job of an account that cannot be used waits at most: it goes on
+// as soon as the account may be used again.
 const parked = time.Minute
 
 // judge decides what an error of a run means: an end, or another run. It is the
@@ -60,7 +60,8 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failure{}, snooze(flood.Wait, err)
 	case errors.As(err, &budget):
 		return failure{}, snooze(budget.Wait, err)
-	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
+	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned),
+		errors.Is(err, accounts.ErrFrozen), errors.Is(err, accounts.ErrRestricted), errors.Is(err, accounts.ErrParked):
 		return failure{}, snooze(parked, err)
 	case errors.As(err, &connect):
 		return failure{}, snooze(connect.RetryAfter, err)

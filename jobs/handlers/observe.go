@@ -73,7 +73,8 @@ func reason(err error) string {
 		return RetryFlood
 	case errors.As(err, &budget):
 		return RetryBudget
-	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
+	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned),
+		errors.Is(err, accounts.ErrFrozen), errors.Is(err, accounts.ErrRestricted), errors.Is(err, accounts.ErrParked):
 		return RetryAccount
 	case errors.As(err, &connect):
 		return RetryConnect
