@@ -25,7 +25,7 @@ type link struct {
 	conn   *batching.Conn
 	ready  chan struct{} // closed once calls may go out, or err is set
 	down   chan struct{} // closed when it is over
-	look   chan struct{} // size 1: the account was parked
+	look   chan struct{} // size 1: the account was parked, or nobody uses the link any more
 	err    error         // why it did not become ready
 
 	// Guarded by Conn.mu.
@@ -59,8 +59,12 @@ func (l *link) done() {
 	defer c.mu.Unlock()
 	l.inFlight--
 	l.usedAt = time.Now()
-	if l.leaving && l.inFlight == 0 {
+	switch {
+	case l.inFlight > 0:
+	case l.leaving:
 		l.cancel()
+	case !c.parkedAt.IsZero():
+		l.lookAgain()
 	}
 }
 

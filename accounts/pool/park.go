@@ -27,14 +27,19 @@ func (p *Pool) Park(id accounts.ID, parked bool) {
 	case parked && c.parkedAt.IsZero():
 		c.parkedAt = time.Now()
 		for _, l := range c.linksLocked() {
-			select {
-			case l.look <- struct{}{}:
-			default:
-			}
+			l.lookAgain()
 		}
 	case !parked && !c.overLocked():
 		c.parkedAt = time.Time{}
 		c.home.failures, c.home.notBefore, c.home.refused = 0, time.Time{}, nil // what is new may do better
+	}
+}
+
+// lookAgain has the link reckon anew how long it may be unused.
+func (l *link) lookAgain() {
+	select {
+	case l.look <- struct{}{}:
+	default:
 	}
 }
 
