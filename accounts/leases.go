@@ -44,7 +44,7 @@ type Holder interface {
 	Gain(ls []Lease)
 	// Park tells, before Gain and at each change, that an account is parked: it takes no
 	// more jobs, and its connection is closed once those in flight have ended. Or that it
-	// no longer is. It must not block. What was told ends with Drop.
+	// no longer is. It must not block, nor ask Leases. What was told ends with Drop.
 	Park(id ID, parked bool)
 	// Drop ends the use of an account: it takes no more jobs, waits for those in
 	// flight until ctx is done, and closes the connection.

@@ -48,13 +48,17 @@ func (l *Leases) lookAtStatuses(ctx context.Context, t *term) (gone []ID, err er
 	return gone, nil
 }
 
-// tell tells the holder of a status. One that was learned, and is over by the time of
-// the look, is a change too: jobs may have been refused meanwhile.
+// tell tells the holder of a status, but not after Drop. One that was learned, and is
+// over by the time of the look, is a change too: jobs may have been refused meanwhile.
 func (l *Leases) tell(h *tenure, s Status) {
 	id, was := h.grant.Account, h.told
 	h.told = s
 	if was.Parked() != s.Parked() {
-		l.holder.Park(id, s.Parked())
+		l.mu.Lock() // who drops the account says first that it is leaving
+		if !h.leaving {
+			l.holder.Park(id, s.Parked())
+		}
+		l.mu.Unlock()
 	}
 	l.cfg.OnStatus(id, s)
 }

@@ -51,7 +51,7 @@ func (l *link) answer(ctx context.Context, r request) error {
 		err = fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
 	default:
 		err = l.at.failed(ctx, l, r.method, err)
-		l.at.conn.learn(err)
+		l.at.conn.learn(ctx, err)
 	}
 	l.trace(ctx, r, err)
 	return err

@@ -114,7 +114,7 @@ func (d *center) ended(ctx context.Context, l *link, err error) {
 			c.pool.counts.connectFailures.Add(1)
 		}
 		l.err = d.connectFailed(ctx, err, wait)
-		c.learn(l.err)
+		c.learn(ctx, l.err)
 		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
 			c.mu.Lock()
 			d.refused = l.err // nobody waits for another refusal

@@ -1,9 +1,12 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 )
@@ -86,8 +89,12 @@ func parkedError(id accounts.ID, s accounts.Status) error {
 }
 
 // learn tells the other jobs of the account what an error that was written down says of
-// it.
-func (c *Conn) learn(err error) {
+// it. ctx may be over.
+func (c *Conn) learn(ctx context.Context, err error) {
+	if tgerr.Is(err, "AUTH_KEY_DUPLICATED") && c.lease.Status() != accounts.NeedsLogin {
+		c.pool.cfg.OnAlarm(context.WithoutCancel(ctx), c.account.ID,
+			"AUTH_KEY_DUPLICATED: one auth key was used from two places at once; a lease was violated, or the session is in use elsewhere")
+	}
 	for _, v := range []struct {
 		fact   error
 		status accounts.Status

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +142,29 @@ func TestParkedWhileConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	simtest.Until(t, "the connection is closed", func() bool { return f.Sim.Stats().Open == 0 })
+}
+
+// That an auth key was seen in two places is an alarm, once.
+func TestDuplicatedKeyIsAnAlarm(t *testing.T) {
+	t.Parallel()
+	alarms := make(chan string, 10)
+	f := setup(t, pool.Config{OnAlarm: func(_ context.Context, id accounts.ID, text string) { alarms <- string(id) + " " + text }})
+	c := f.acquire(t)
+	if err := getSelf(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	f.Sim.AddFault(tgsim.Fault{Method: "users.getUsers", Error: "AUTH_KEY_DUPLICATED", Code: 406})
+	for range 3 {
+		if err := getSelf(t.Context(), c); !errors.Is(err, accounts.ErrNeedsLogin) {
+			t.Fatalf("the call: %v, want ErrNeedsLogin", err)
+		}
+	}
+	if len(alarms) != 1 {
+		t.Fatalf("%d alarms, want one", len(alarms))
+	}
+	if got := <-alarms; !strings.HasPrefix(got, "alice AUTH_KEY_DUPLICATED") {
+		t.Errorf("the alarm: %s", got)
+	}
 }
 
 // What one job's call shows of the account, the others know at once.

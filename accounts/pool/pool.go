@@ -49,6 +49,9 @@ type Config struct {
 
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
+	// OnAlarm is told what an operator should know at once. It may take its time, but not
+	// for ever.
+	OnAlarm func(ctx context.Context, account accounts.ID, text string)
 	// OnFrame is told of every frame that left, and OnAnswer of every answer: how long
 	// the call was away, and the code of Telegram's error, 0 for a result. They must not
 	// block.
@@ -70,6 +73,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Acts == nil {
 		c.Acts = func(string) bool { return false }
+	}
+	if c.OnAlarm == nil {
+		c.OnAlarm = func(context.Context, accounts.ID, string) {}
 	}
 	if c.OnAnswer == nil {
 		c.OnAnswer = func(time.Duration, int) {}

@@ -52,6 +52,22 @@ func (f loggedFloods) SaveFlood(ctx context.Context, flood accounts.Flood) error
 	return nil
 }
 
+// alarms writes what an operator should know into the accounts' events.
+type alarms struct {
+	events *db.Events
+	who    string
+	log    *slog.Logger
+}
+
+func (a alarms) raise(ctx context.Context, id accounts.ID, text string) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := a.events.Add(ctx, accounts.Event{Account: id, Kind: accounts.EventAlarm, Reason: text, Who: a.who})
+	if err != nil {
+		a.log.Error("an alarm is not in the account's events", "account", id, "alarm", text, "error", err)
+	}
+}
+
 const (
 	eventsSince = 24 * time.Hour
 	followEvery = time.Second

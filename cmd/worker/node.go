@@ -48,6 +48,7 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.metrics.registry.MustRegister(&collector{node: n})
 	n.resolver = resolver.New(store.Peers(), cfg.Resolver, log)
 	cfg.Pool.OnUpdates, cfg.Pool.Acts = n.resolver.LearnUpdates, acts
+	cfg.Pool.OnAlarm = alarms{store.Events(), cfg.Name, log}.raise
 	floods := loggedFloods{store.Floods(), store.Events(), cfg.Name, log}
 	n.pool = pool.New(accounts.NewRegistry(store.Accounts().By(cfg.Name), keys), floods, cfg.Pool, log)
 	n.dispatch = dispatch.New(rdb, cfg.Name, cfg.Dispatch, log)

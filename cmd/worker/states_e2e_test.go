@@ -204,13 +204,16 @@ func TestResumeAtOnce(t *testing.T) {
 	if took := time.Since(resumed); took > 10*time.Second {
 		t.Errorf("the job went on %v after the resume", took)
 	}
+	f.call(t, http.MethodPost, "/faults", `{"method":"messages.sendMessage","error":"AUTH_KEY_DUPLICATED","code":406,"times":1}`, nil)
+	f.enqueue(t, "user00", 2, 3)
+	simtest.Until(t, "the account needs a login", func() bool { return f.list(t)["user00"].Status == "needs_login" })
 	w.term(t)
 
 	var a shown
 	if err := json.Unmarshal([]byte(must(t, f.env, "", "accounts", "show", "user00", "--json").stdout), &a); err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Events) != 3 || a.Events[1].To != accounts.Banned || a.Events[1].Who != "w" || !strings.Contains(a.Events[1].Reason, "USER_DEACTIVATED") ||
+	if len(a.Events) != 5 || a.Events[3].To != accounts.NeedsLogin || a.Events[4].Kind != accounts.EventAlarm || a.Events[4].Who != "w" || a.Events[1].To != accounts.Banned || a.Events[1].Who != "w" || !strings.Contains(a.Events[1].Reason, "USER_DEACTIVATED") ||
 		a.Events[2].To != accounts.Active || !strings.Contains(a.Events[2].Who, "@") {
 		t.Errorf("the account's events: %+v", a.Events)
 	}
