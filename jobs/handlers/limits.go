@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gotd/td/tgerr"
-
 	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/internal/tljson"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
@@ -136,6 +135,6 @@ func (j *job) mayHaveActed(err error) bool {
 			}
 		}
 	}
-	telegram, answered := tgerr.As(err)
-	return errors.Is(err, pool.ErrAnswerLost) || answered && (troubled(telegram) || telegram.IsType("RANDOM_ID_DUPLICATE"))
+	_, verdict := verdictOf(err)
+	return errors.Is(err, pool.ErrAnswerLost) || verdict.Began || verdict.Class == rpcerror.Duplicate
 }
