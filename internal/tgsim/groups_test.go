@@ -98,6 +98,22 @@ func TestJoinLeaveAndPrivate(t *testing.T) {
 	quiet(t, srv)
 }
 
+func TestTitlesAreRecorded(t *testing.T) {
+	t.Parallel()
+	srv := setup(t, tgsim.Config{})
+	_, sess := user(t, srv, "ann")
+	a := connect(t, srv, sess)
+	must(a.MessagesCreateChat(timeout(t), &tg.MessagesCreateChatRequest{Title: "Club"}))(t)
+	must(a.ChannelsCreateChannel(timeout(t), &tg.ChannelsCreateChannelRequest{Title: strings.Repeat("x", 600), Broadcast: true}))(t)
+	for method, want := range map[string]string{"messages.createChat": "Club", "channels.createChannel": strings.Repeat("x", 512)} {
+		calls := srv.Calls(tgsim.Filter{Method: method})
+		if len(calls) != 1 || !calls[0].Effect || calls[0].Params.Title != want {
+			t.Errorf("record of %s: %+v", method, calls)
+		}
+	}
+	quiet(t, srv)
+}
+
 func TestCreateAndMigrate(t *testing.T) {
 	t.Parallel()
 	srv := setup(t, tgsim.Config{})
