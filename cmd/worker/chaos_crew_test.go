@@ -140,6 +140,15 @@ func (c *chaosCrew) end(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// said is the ends of the workers' logs.
+func (c *chaosCrew) said() string {
+	var b strings.Builder
+	for _, w := range c.members {
+		fmt.Fprintf(&b, "%s said: %s\n", w.name, w.said())
+	}
+	return b.String()
+}
+
 // panics finds in the logs what a worker says when it breaks.
 func (c *chaosCrew) panics() error {
 	for _, w := range c.members {

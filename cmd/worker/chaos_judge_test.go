@@ -157,12 +157,20 @@ func TestChaosJudge(t *testing.T) {
 			s.end(6, jobs.Succeeded, jobs.SendResult{MessageID: 3})
 		}, foundCancelled},
 		{"made though cancelled", func(s *staged) { s.made(6, 0, 3) }, foundCancelled},
+		{"cancelled after it was made", func(s *staged) { s.jobs[6].early = false; s.made(6, 0, 3) }, foundCancelled},
+		{"cancelled after a run that was cut off", func(s *staged) { s.jobs[6].early = false; s.made(6, 0, 3).AnswerLost = true }, ""},
 		{"a batch of too few results", func(s *staged) { s.end(4, jobs.Failed, jobs.BatchResult{}) }, foundFalse},
 		{"a batch that claims to have succeeded", func(s *staged) { r := s.outcomes["ide"]; r.State = jobs.Succeeded; s.outcomes["ide"] = r }, foundFalse},
 		{"a batch that goes on", func(s *staged) {
 			s.made(4, 3, 4)
 			s.endBatch(4, jobs.Succeeded, jobs.Succeeded, jobs.Failed, jobs.Succeeded)
 		}, foundSkipped},
+		{"unknown behind a failure", func(s *staged) {
+			s.calls[4].AnswerLost = true
+			s.jobs[4].calls[0], s.jobs[4].calls[2] = s.jobs[4].calls[2], s.jobs[4].calls[0]
+			s.calls = slices.Delete(s.calls, 3, 4)
+			s.endBatch(4, jobs.Failed, jobs.Unknown, jobs.Skipped, jobs.Skipped)
+		}, ""},
 		{"a batch that skips what it did", func(s *staged) { s.made(4, 3, 4) }, foundSkipped},
 		{"a batch that skips for nothing", func(s *staged) {
 			s.jobs[4].calls[2].refused = false

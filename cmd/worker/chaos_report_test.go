@@ -34,6 +34,7 @@ type chaosRow struct {
 	Unknown   int       `json:"unknown"`
 	Cancelled int       `json:"cancelled"`
 	Effects   int       `json:"effects"`
+	Late      int       `json:"cancelled_late"`
 }
 
 // chaosSum is the last row.
@@ -64,7 +65,7 @@ func (r *chaosReport) rows() []chaosRow {
 	for _, kind := range chaosKinds {
 		n := r.verdict.rows[kind]
 		rows = append(rows, chaosRow{"chaos", kind, n.jobs, n.states[jobs.Succeeded], n.states[jobs.Failed], n.states[jobs.Unknown],
-			n.states[jobs.Cancelled], n.effects})
+			n.states[jobs.Cancelled], n.effects, n.late})
 	}
 	return rows
 }
@@ -93,9 +94,9 @@ func (r *chaosReport) sum() chaosSum {
 func (r *chaosReport) table() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "KIND\tJOBS\tSUCCEEDED\tFAILED\tUNKNOWN\tCANCELLED\tEFFECTS")
+	fmt.Fprintln(w, "KIND\tJOBS\tSUCCEEDED\tFAILED\tUNKNOWN\tCANCELLED\tEFFECTS\tCANCELLED AFTER ITS EFFECT")
 	for _, row := range r.rows() {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", row.Kind, row.Jobs, row.Succeeded, row.Failed, row.Unknown, row.Cancelled, row.Effects)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", row.Kind, row.Jobs, row.Succeeded, row.Failed, row.Unknown, row.Cancelled, row.Effects, row.Late)
 	}
 	w.Flush()
 	s := r.sum()

@@ -88,7 +88,7 @@ func TestChaos(t *testing.T) {
 	}()
 	c.test(ctx, t, redis, postgres)
 	if t.Failed() {
-		t.Logf("seed %d; the workers' last words: %v", seed, c.fleet.explain(errors.New("logs")))
+		t.Logf("it was seed %d; %s", seed, c.crew.said())
 	}
 }
 
@@ -130,7 +130,9 @@ const chaosFriends = 10
 
 // people makes the users and channels that jobs name.
 func (c *chaosRun) people(ctx context.Context) error {
-	post := func(path string, body, into any) error { return c.fleet.sim.control.do(ctx, http.MethodPost, path, body, into) }
+	post := func(path string, body, into any) error {
+		return c.fleet.sim.control.do(ctx, http.MethodPost, path, body, into)
+	}
 	for i := range chaosFriends {
 		var made struct{ User struct{ ID int64 } }
 		if err := post("/accounts", map[string]any{"first_name": "Friend", "username": chaosFriend(i)}, &made); err != nil {

@@ -106,7 +106,10 @@ func (c *chaosRun) servers(ctx context.Context, redis, postgres *testenv.Server)
 // workers kills, stops and restarts workers until ctx is done. The first is only
 // stopped for a while, so that its memory tells of the whole run.
 func (c *chaosRun) workers(ctx, live context.Context) error {
-	acts := []func(context.Context, *rand.Rand) error{c.kill, c.kill, c.kill, c.freeze, c.term, c.term}
+	acts := []func(context.Context, *rand.Rand) error{c.kill, c.freeze, c.term}
+	if !c.brief {
+		acts = append(acts, c.kill, c.kill, c.term)
+	}
 	r := rand.New(rand.NewPCG(c.seed, 1002))
 	d := deck[func(context.Context, *rand.Rand) error]{r: r, cards: acts}
 	for next := time.Now().Add(between(r, 0, c.pace)); pause(ctx, 100*time.Millisecond) == nil; {
@@ -175,8 +178,16 @@ func (c *chaosRun) freeze(ctx context.Context, r *rand.Rand) error {
 func (c *chaosRun) term(ctx context.Context, r *rand.Rand) error {
 	i := c.mortal(r)
 	w := c.crew.members[i]
-	if got, err := w.ready(ctx); err != nil || !got.OK {
-		return nil // it is on its way up, or has ended
+	for deadline := time.Now().Add(2 * c.ttl); ; {
+		if got, err := w.ready(ctx); err == nil && got.OK {
+			break
+		}
+		if time.Now().After(deadline) {
+			return nil // a server is away, or it has ended
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	c.crew.note(w)
 	c.troubles.begin("worker SIGTERM", false, nil)

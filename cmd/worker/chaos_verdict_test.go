@@ -78,6 +78,7 @@ type chaosVerdict struct {
 // chaosCount is a row of the report.
 type chaosCount struct {
 	jobs, effects int
+	late          int // cancelled, after a run that had its effect and could not say so
 	states        map[jobs.State]int
 }
 
@@ -252,9 +253,16 @@ func (j *chaosJudge) cancels(job *chaosJob, r *jobs.Result) {
 		j.found(foundCancelled, "%v: nobody asked", job)
 	case r.State != jobs.Cancelled && job.cancelled:
 		j.found(foundCancelled, "%v: it is %s", job, r.State)
-	case r.State != jobs.Cancelled || !job.early:
-	default:
-		if t := j.traces[chaosMark(job.n, 0)]; t != nil && len(t.attempts) > 0 {
+	case r.State == jobs.Cancelled:
+		t := j.traces[chaosMark(job.n, 0)]
+		if t == nil || len(t.attempts) == 0 {
+			return
+		}
+		if len(t.effects) > 0 {
+			j.rows[job.kind].late++
+		}
+		// A run that could not tell of its end may have been before.
+		if job.early || len(t.effects) > 0 && !j.caused(t, r) {
 			j.found(foundCancelled, "%v: made at %d", job, t.attempts[0].Seq)
 		}
 	}
@@ -343,7 +351,10 @@ func (j *chaosJudge) batch(job *chaosJob, r *jobs.Result) {
 	failed, last := 0, int64(0)
 	for i, says := range b.Calls {
 		j.call(job, i, r, says)
-		if says.State == jobs.Skipped && b.Count(jobs.Failed) == 0 || job.ordered && job.stops && failed > 0 && says.State != jobs.Skipped {
+		// A call that acts may have left in an earlier run, together with the one that
+		// fails in this.
+		behind := says.State == jobs.Skipped || says.State == jobs.Unknown && job.calls[i].acts
+		if says.State == jobs.Skipped && b.Count(jobs.Failed) == 0 || job.ordered && job.stops && failed > 0 && !behind {
 			j.found(foundSkipped, "%v: call %d is %s", job, i, says.State)
 		}
 		if says.State == jobs.Failed {
