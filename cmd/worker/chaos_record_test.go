@@ -104,9 +104,12 @@ func (c *chaosRun) evidence(ctx context.Context) (*chaosEvidence, error) {
 	return e, rows.Err()
 }
 
-// chaosStall is how long nothing may end before the suite gives up: a call waits a
-// minute for its answer.
-const chaosStall = 3 * time.Minute
+// How long nothing may end before the suite gives up: a call waits a minute for its
+// answer. If nothing is on a line the rest is lost.
+const (
+	chaosStall = 3 * time.Minute
+	chaosGone  = 20 * time.Second
+)
 
 // drained waits until every job that was accepted has an outcome, and none is on a
 // line. What is stuck is named.
@@ -128,7 +131,7 @@ func (c *chaosRun) drained(ctx context.Context) error {
 			return nil
 		case n != seen:
 			seen, since = n, time.Now()
-		case time.Since(since) > chaosStall:
+		case time.Since(since) > chaosStall, len(left) == 0 && time.Since(since) > chaosGone:
 			return c.stuck(ctx, missing, left)
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
@@ -168,7 +171,7 @@ func (c *chaosRun) missing(ctx context.Context) (missing []*chaosJob, n int, err
 
 // stuck says what a few of those jobs wait for.
 func (c *chaosRun) stuck(ctx context.Context, missing []*chaosJob, left []jobs.Result) error {
-	err := fmt.Errorf("no job ended in %v; %d accepted jobs have no outcome", chaosStall, len(missing))
+	err := fmt.Errorf("no job ends any more; %d accepted jobs have no outcome", len(missing))
 	for _, j := range missing[:min(len(missing), tellAtMost)] {
 		r, gerr := c.fleet.jobs.Get(ctx, j.id)
 		err = fmt.Errorf("%w; %v, lane %q: %s, %v, %v", err, j, j.lane, r.State, r.Error, gerr)

@@ -98,7 +98,7 @@ func TestJoinLeaveAndPrivate(t *testing.T) {
 	quiet(t, srv)
 }
 
-func TestTitlesAreRecorded(t *testing.T) {
+func TestTitlesAndTextsAreRecorded(t *testing.T) {
 	t.Parallel()
 	srv := setup(t, tgsim.Config{})
 	_, sess := user(t, srv, "ann")
@@ -110,6 +110,12 @@ func TestTitlesAreRecorded(t *testing.T) {
 		if len(calls) != 1 || !calls[0].Effect || calls[0].Params.Title != want {
 			t.Errorf("record of %s: %+v", method, calls)
 		}
+	}
+	srv.AddFault(tgsim.Fault{Error: "INTERNAL", Code: 500, Times: 1}) // its text is recorded all the same
+	_, err := a.MessagesEditMessage(timeout(t), &tg.MessagesEditMessageRequest{Peer: &tg.InputPeerSelf{}, ID: 1, Message: "new"})
+	refused(t, err, "INTERNAL")
+	if calls := srv.Calls(tgsim.Filter{Method: "messages.editMessage"}); len(calls) != 1 || calls[0].Effect || calls[0].Params.Message != "new" {
+		t.Errorf("record of a refused edit: %+v", calls)
 	}
 	quiet(t, srv)
 }
