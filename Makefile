@@ -30,7 +30,7 @@ bench: testenv ## Go benchmarks; `bin/worker bench` measures the whole
 
 chaos: testenv ## kills workers and servers for FOR (2m), and judges; SEED repeats a run
 	$(TESTENV) $(GO) test -run '^TestChaos$$' -count=1 -v -timeout 6h ./cmd/worker -chaos.for $(FOR) -chaos.seed $(SEED) \
-		-chaos.workers 3 -chaos.accounts 200 -chaos.rate 170 $(CHAOSFLAGS)
+		-chaos.workers 3 -chaos.accounts 200 -chaos.rate 190 $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for FUZZTIME (30s)
 	@find . -name '*_test.go' -exec grep -l '^func Fuzz' {} + | while read -r file; do \

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
@@ -205,7 +206,7 @@ func (c *chaosRun) accountsActive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if a.Status != "active" {
+		if a.Status != accounts.Active {
 			return fmt.Errorf("account %s is %s: %s", a.ID, a.Status, a.Reason)
 		}
 	}

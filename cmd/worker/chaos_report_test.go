@@ -22,6 +22,7 @@ type chaosReport struct {
 	stats          *tgsim.Stats
 	warm, cold     vitals
 	troubled, took time.Duration
+	before         int // jobs that were made before all trouble
 }
 
 // chaosRow is a kind of job in the report.
@@ -85,7 +86,7 @@ func (r *chaosReport) sum() chaosSum {
 			s.Doubtful++
 		}
 	}
-	s.JobsPerS = rounded(float64(s.Jobs)/r.took.Seconds(), 1)
+	s.JobsPerS = rounded(float64(s.Jobs+s.Doubtful-r.before)/r.took.Seconds(), 1)
 	s.Load1, s.PeakRSS = load1(), rounded(c.crew.peak, 1)
 	return s
 }

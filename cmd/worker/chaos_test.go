@@ -30,7 +30,7 @@ var (
 	chaosJSON     = flag.String("chaos.json", "", "file for the report of TestChaos, a JSON object a line")
 )
 
-// brief is how long a run is at most that shall not wait a minute for a call.
+// briefRun is how long a run is at most that shall not wait a minute for a call.
 const briefRun = 30 * time.Second
 
 // chaosRun is one run of the suite.
@@ -174,7 +174,7 @@ func (c *chaosRun) test(ctx context.Context, t *testing.T, redis, postgres *test
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	began, before := time.Now(), len(c.produce.made)
 	if err := c.trouble(ctx, hearing, t, redis, postgres); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func (c *chaosRun) test(ctx context.Context, t *testing.T, redis, postgres *test
 			t.Error(err)
 		}
 	}
-	r := &chaosReport{c: c, verdict: verdict, stats: &stats, warm: warm, cold: cold, troubled: troubled, took: took}
+	r := &chaosReport{c: c, verdict: verdict, stats: &stats, warm: warm, cold: cold, troubled: troubled, took: took, before: before}
 	t.Logf("\n%s", r.table())
 	if *chaosJSON != "" {
 		if err := r.write(ctx, *chaosJSON); err != nil {

@@ -40,6 +40,13 @@ func (t *troubles) end(x *trouble, until time.Time) {
 	x.until = until
 }
 
+// narrow says whom it was about, once that is known.
+func (t *troubles) narrow(x *trouble, accounts map[int]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x.accounts = accounts
+}
+
 func (t *troubles) all() (all []trouble) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,7 +78,7 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(r.Int64N(int64(high-low)+1))
 }
 
-// chaosServers kills and restarts Redis and Postgres until ctx is done. It uses t,
+// servers kills and restarts Redis and Postgres until ctx is done. It uses t,
 // so it runs in the test's goroutine.
 func (c *chaosRun) servers(ctx context.Context, redis, postgres *testenv.Server) {
 	type act struct {
@@ -145,7 +152,7 @@ func (c *chaosRun) kill(ctx context.Context, r *rand.Rand) error {
 	c.crew.note(w)
 	x := c.troubles.begin("worker kill -9", true, nil)
 	w.kill()
-	x.accounts = c.holdings(ctx, w)
+	c.troubles.narrow(x, c.holdings(ctx, w))
 	c.troubles.end(x, time.Now())
 	c.crew.kills++
 	if err := pause(ctx, between(r, 0, c.ttl)); err != nil {
@@ -164,7 +171,7 @@ func (c *chaosRun) freeze(ctx context.Context, r *rand.Rand) error {
 	if freeze(w.cmd.Process) != nil {
 		return nil // it has ended: watch sees to it
 	}
-	x.accounts = c.holdings(ctx, w)
+	c.troubles.narrow(x, c.holdings(ctx, w))
 	c.crew.freezes++
 	err = pause(ctx, c.ttl+between(r, time.Second, c.ttl))
 	err = errors.Join(err, thaw(w.cmd.Process), pause(ctx, time.Second))
