@@ -242,7 +242,13 @@ func (c *chaosRun) wire(ctx, live context.Context) error {
 			open = nil
 		}
 	}
-	return c.calm(live, open)
+	err := c.calm(live, open)
+	if c.brief { // or calls whose answers were lost are waited for for a minute
+		x := c.troubles.begin("connection cut", true, nil)
+		err = errors.Join(err, c.fleet.sim.control.do(live, http.MethodPost, "/cut", map[string]any{}, nil))
+		c.troubles.end(x, time.Now().Add(wireTime))
+	}
+	return err
 }
 
 // calm takes away the faults that nothing has met, and resets what goes on.
