@@ -4,12 +4,14 @@ GO          ?= go
 PKG         ?= ./...
 TIMEOUT     ?= 15m
 FUZZTIME    ?= 30s
+FOR         ?= 2m
+SEED        ?= 0
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Provides one Redis and one Postgres to the command after it.
 TESTENV = bin/testenv
 
-.PHONY: help build test race bench fuzz lint format vet staticcheck rules manifests clean testenv
+.PHONY: help build test race bench chaos fuzz lint format vet staticcheck rules manifests clean testenv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -25,6 +27,10 @@ race: testenv ## every test under the race detector
 
 bench: testenv ## Go benchmarks; `bin/worker bench` measures the whole
 	$(TESTENV) $(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(TESTFLAGS) $(PKG)
+
+chaos: testenv ## kills workers and servers for FOR (2m), and judges; SEED repeats a run
+	$(TESTENV) $(GO) test -run '^TestChaos$$' -count=1 -v -timeout 6h ./cmd/worker -chaos.for $(FOR) -chaos.seed $(SEED) \
+		-chaos.workers 3 -chaos.accounts 200 -chaos.rate 190 $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for FUZZTIME (30s)
 	@find . -name '*_test.go' -exec grep -l '^func Fuzz' {} + | while read -r file; do \

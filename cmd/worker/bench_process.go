@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -69,13 +71,19 @@ func (f *benchFleet) worker(name string, flags ...string) (*benchProcess, error)
 	return p, nil
 }
 
-// freeAddress is one that nobody listens on now.
+// freeAddress is one that nobody listens on now. It is below the ports that systems
+// give to connections: one of those may be taken again at any time.
 func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, many, tries = 10_000, 10_000, 100
+	var last error
+	for range tries {
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(many))))
+		if err == nil {
+			return ln.Addr().String(), ln.Close()
+		}
+		last = err
 	}
-	return ln.Addr().String(), ln.Close()
+	return "", fmt.Errorf("find a free port: %w", last)
 }
 
 // worked is what /readyz tells.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
@@ -254,6 +257,28 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("exit %d: %s", got.code, got.stderr)
 		}
 	})
+}
+
+// TestDatabaseGoneWhileStarting: whoever starts workers has to know that trying again
+// is all there is to do.
+func TestDatabaseGoneWhileStarting(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	server := testenv.PostgresServer(t)
+	store, err := db.Open(ctx, server.URL(), db.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	server.Kill()
+	err = checkKey(ctx, accounts.NewRegistry(store.Accounts(), accounts.Keyset{}))
+	var exit *cli.ExitError
+	if !errors.As(err, &exit) || exit.Code != cli.ExitUnavailable || strings.Contains(err.Error(), "--key-file") {
+		t.Errorf("a key that cannot be checked: %v", err)
+	}
+	if err := reached(store.CheckSchema(ctx)); !errors.As(err, &exit) || exit.Code != cli.ExitUnavailable {
+		t.Errorf("a schema that cannot be checked: %v", err)
+	}
 }
 
 // addMigration does what a newer program's migration leaves behind.

@@ -29,12 +29,21 @@ func (d *databaseFlag) open(ctx context.Context, env *cli.Env) (*db.DB, error) {
 	}
 	store, err := db.Open(ctx, url, db.Config{Log: env.Log})
 	if errors.Is(err, db.ErrUnavailable) {
-		return nil, cli.Unavailable("%w; check --database", err)
+		return nil, reached(err)
 	}
 	if err != nil {
 		return nil, cli.Usage("--database: %w", err)
 	}
 	return store, nil
+}
+
+// reached gives the error of a database that cannot be reached its exit code: it
+// may go away at any moment of a start.
+func reached(err error) error {
+	if errors.Is(err, db.ErrUnavailable) {
+		return cli.Unavailable("%w; check --database", err)
+	}
+	return err
 }
 
 // openCurrent is open for commands that need the schema of this program.
@@ -44,7 +53,7 @@ func (d *databaseFlag) openCurrent(ctx context.Context, env *cli.Env) (*db.DB, e
 		return nil, err
 	}
 	if err := store.CheckSchema(ctx); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(reached(err), store.Close())
 	}
 	return store, nil
 }

@@ -110,8 +110,8 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 	}
 	defer store.Close()
 	registry := accounts.NewRegistry(store.Accounts(), keys)
-	if err := registry.CheckKey(ctx); err != nil {
-		return fmt.Errorf("%w; give the worker the key that the account was added with (--key-file)", err)
+	if err := checkKey(ctx, registry); err != nil {
+		return err
 	}
 	rdb, err := openRedis(ctx, env, f.redis)
 	if err != nil {
@@ -139,6 +139,15 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 		"weight", f.weight, "labels", cfg.Leases.Labels.String(), "lease_ttl", f.leaseTTL, "version", cli.ReadVersion().String())
 	g.Go(func() error { return n.Run(gctx) })
 	return g.Wait()
+}
+
+// checkKey wants the key that accounts were added with.
+func checkKey(ctx context.Context, registry *accounts.Registry) error {
+	err := registry.CheckKey(ctx)
+	if errors.Is(err, accounts.ErrWrongKey) {
+		return fmt.Errorf("%w; give the worker the key that the account was added with (--key-file)", err)
+	}
+	return reached(err)
 }
 
 // afterDrain is for jobs that were in flight when their accounts had to go: they had

@@ -106,6 +106,12 @@ func (c *container) kill() error {
 	return err
 }
 
+// stop sends the image's own signal, which for Postgres is that of a fast shutdown.
+func (c *container) stop() error {
+	_, err := docker("stop", "--time", strconv.Itoa(int(stopLimit/time.Second)), c.id)
+	return err
+}
+
 func (c *container) remove() error {
 	if c.id != "" {
 		if _, err := docker("rm", "--force", "--volumes", c.id); err != nil {

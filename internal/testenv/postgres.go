@@ -204,6 +204,12 @@ func (p *localPostgres) kill() error {
 	return nil
 }
 
+// stop is a fast shutdown.
+func (p *localPostgres) stop() error {
+	p.proc.stop(syscall.SIGINT)
+	return nil
+}
+
 // postgresArgs trades safety against power loss, which no test has, for speed. A
 // server that is never killed need not even write before it answers.
 func postgresArgs(durable bool) []string {

@@ -92,6 +92,11 @@ func (r *localRedis) kill() error {
 	return nil
 }
 
+func (r *localRedis) stop() error {
+	r.proc.stop(syscall.SIGTERM)
+	return nil
+}
+
 func redisURL(port int) string { return "redis://" + loopback(port) + "/0" }
 
 // redisArgs is the configuration that does not depend on where the server runs.

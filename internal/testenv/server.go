@@ -25,6 +25,7 @@ type backend interface {
 	url() string
 	start() error // returns when the server answers
 	kill() error  // at once, as a crash would
+	stop() error  // as an operator would: clients are cut off, and what is to be kept is written
 	remove() error
 }
 
@@ -54,15 +55,29 @@ func (s *Server) Kill() {
 	s.killLocked()
 }
 
-// killLocked requires s.mu.
+// Stop ends the server as an operator would, without waiting for its clients:
+// Postgres by a fast shutdown. Stopping a stopped server does nothing.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(s.back.stop)
+}
+
+// killLocked requires s.mu, as does endLocked.
 func (s *Server) killLocked() {
+	s.t.Helper()
+	s.endLocked(s.back.kill)
+}
+
+func (s *Server) endLocked(end func() error) {
 	s.t.Helper()
 	if !s.running {
 		return
 	}
 	s.running = false
-	if err := s.back.kill(); err != nil {
-		s.t.Errorf("testenv: kill server: %v", err)
+	if err := end(); err != nil {
+		s.t.Errorf("testenv: stop server: %v", err)
 	}
 }
 

@@ -116,6 +116,15 @@ func TestRedisServerKeepsDataOverKill(t *testing.T) {
 	if got, err := rdb.Get(ctx, "key").Result(); err != nil || got != "kept" {
 		t.Errorf("after the second Restart: %q, %v; want %q", got, err, "kept")
 	}
+	srv.Stop()
+	srv.Stop() // does nothing
+	if listens(t, url) {
+		t.Error("a stopped Redis still runs")
+	}
+	srv.Restart()
+	if got, err := rdb.Get(ctx, "key").Result(); err != nil || got != "kept" {
+		t.Errorf("after Stop and Restart: %q, %v; want %q", got, err, "kept")
+	}
 }
 
 // TestRedisNumbers is about a Redis shared through TEST_REDIS_URL.
@@ -190,8 +199,17 @@ func TestPostgresServerKeepsDataOverKill(t *testing.T) {
 	}
 	srv.Restart()
 	var id int
-	if err := dialPostgres(t, srv.URL()).QueryRow(ctx, "SELECT id FROM kept").Scan(&id); err != nil || id != 42 {
+	open := dialPostgres(t, srv.URL())
+	if err := open.QueryRow(ctx, "SELECT id FROM kept").Scan(&id); err != nil || id != 42 {
 		t.Errorf("after Restart: %d, %v; want 42", id, err)
+	}
+	srv.Stop() // does not wait for the client
+	if err := open.QueryRow(ctx, "SELECT id FROM kept").Scan(&id); err == nil {
+		t.Error("a stopped Postgres answers")
+	}
+	srv.Restart()
+	if err := dialPostgres(t, srv.URL()).QueryRow(ctx, "SELECT id FROM kept").Scan(&id); err != nil || id != 42 {
+		t.Errorf("after Stop and Restart: %d, %v; want 42", id, err)
 	}
 }
 

@@ -213,6 +213,7 @@ func (s *Server) perform(c *call) (a answer, late time.Duration) {
 	if refused == nil {
 		if f, hit = s.faults.take(rec.Method, user); hit {
 			refused = f.rpcError()
+			rec.AnswerLost = f.DropAnswer || f.Cut
 		}
 	}
 	if refused == nil {

@@ -389,9 +389,9 @@ func TestFaults(t *testing.T) {
 	calls := srv.Calls(tgsim.Filter{Method: "messages.sendMessage"})
 	got := ""
 	for _, c := range calls {
-		got += fmt.Sprintf("%d:%v:%s ", c.Params.RandomID, c.Effect, c.Error)
+		got += fmt.Sprintf("%d:%v:%v:%s ", c.Params.RandomID, c.Effect, c.AnswerLost, c.Error)
 	}
-	if want := "1:false:FLOOD_WAIT_3 1:true: 2:true: 3:true: "; got != want {
+	if want := "1:false:false:FLOOD_WAIT_3 1:true:false: 2:true:true: 3:true:true: "; got != want {
 		t.Errorf("record %q, want %q", got, want)
 	}
 }

@@ -21,8 +21,8 @@ func newRequest(id uint32) bin.Object {
 
 // named is where a request says what it is about: indexes of its fields.
 type named struct {
-	peers                 []int // in order; the first that is there counts
-	username, phone, hash int   // -1 = none
+	peers                                 []int // in order; the first that is there counts
+	username, phone, hash, title, message int   // -1 = none
 }
 
 var (
@@ -43,7 +43,7 @@ func planOf(id uint32) *named {
 	}
 	req := newRequest(id)
 	if req == nil {
-		return &named{username: -1, phone: -1, hash: -1}
+		return &named{username: -1, phone: -1, hash: -1, title: -1, message: -1}
 	}
 	p := newPlan(reflect.TypeOf(req).Elem())
 	plans.Store(id, p)
@@ -51,7 +51,7 @@ func planOf(id uint32) *named {
 }
 
 func newPlan(t reflect.Type) *named {
-	p := &named{username: -1, phone: -1, hash: -1}
+	p := &named{username: -1, phone: -1, hash: -1, title: -1, message: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		elem := f.Type
@@ -70,6 +70,10 @@ func newPlan(t reflect.Type) *named {
 			p.phone = i
 		case f.Name == "Hash": // of an invite
 			p.hash = i
+		case f.Name == "Title":
+			p.title = i
+		case f.Name == "Message":
+			p.message = i
 		}
 	}
 	return p
@@ -86,7 +90,7 @@ func describe(c *call, p *Params) {
 		return
 	}
 	plan := planOf(c.method)
-	if len(plan.peers) == 0 && plan.username < 0 && plan.phone < 0 && plan.hash < 0 {
+	if len(plan.peers) == 0 && max(plan.username, plan.phone, plan.hash, plan.title, plan.message) < 0 {
 		return
 	}
 	req := newRequest(c.method)
@@ -100,7 +104,7 @@ func describe(c *call, p *Params) {
 		}
 		return clip(v.Field(i).String())
 	}
-	p.Username, p.Phone, p.Hash = text(plan.username), text(plan.phone), text(plan.hash)
+	p.Username, p.Phone, p.Hash, p.Title, p.Message = text(plan.username), text(plan.phone), text(plan.hash), text(plan.title), text(plan.message)
 	for _, i := range plan.peers {
 		if recordField(p, v.Field(i)); p.PeerKind != "" {
 			return

@@ -52,7 +52,6 @@ func (s *Server) editMessage(c *call, user int64, rec *Call) (bin.Encoder, *rpcE
 		return nil, err
 	}
 	rec.Params.MessageID = req.ID
-	rec.Params.Message = clip(req.Message)
 	text, failed := checkText(req.Message)
 	if failed != nil {
 		return nil, failed

@@ -98,6 +98,28 @@ func TestJoinLeaveAndPrivate(t *testing.T) {
 	quiet(t, srv)
 }
 
+func TestTitlesAndTextsAreRecorded(t *testing.T) {
+	t.Parallel()
+	srv := setup(t, tgsim.Config{})
+	_, sess := user(t, srv, "ann")
+	a := connect(t, srv, sess)
+	must(a.MessagesCreateChat(timeout(t), &tg.MessagesCreateChatRequest{Title: "Club"}))(t)
+	must(a.ChannelsCreateChannel(timeout(t), &tg.ChannelsCreateChannelRequest{Title: strings.Repeat("x", 600), Broadcast: true}))(t)
+	for method, want := range map[string]string{"messages.createChat": "Club", "channels.createChannel": strings.Repeat("x", 512)} {
+		calls := srv.Calls(tgsim.Filter{Method: method})
+		if len(calls) != 1 || !calls[0].Effect || calls[0].Params.Title != want {
+			t.Errorf("record of %s: %+v", method, calls)
+		}
+	}
+	srv.AddFault(tgsim.Fault{Error: "INTERNAL", Code: 500, Times: 1}) // its text is recorded all the same
+	_, err := a.MessagesEditMessage(timeout(t), &tg.MessagesEditMessageRequest{Peer: &tg.InputPeerSelf{}, ID: 1, Message: "new"})
+	refused(t, err, "INTERNAL")
+	if calls := srv.Calls(tgsim.Filter{Method: "messages.editMessage"}); len(calls) != 1 || calls[0].Effect || calls[0].Params.Message != "new" {
+		t.Errorf("record of a refused edit: %+v", calls)
+	}
+	quiet(t, srv)
+}
+
 func TestCreateAndMigrate(t *testing.T) {
 	t.Parallel()
 	srv := setup(t, tgsim.Config{})

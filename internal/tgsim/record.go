@@ -25,6 +25,10 @@ type Call struct {
 	Effect    bool      `json:"effect"`          // something was really created
 	Duplicate bool      `json:"duplicate"`       // a known random_id: answered, nothing created
 
+	// AnswerLost: a fault kept the answer back for good, or cut the connection
+	// before it.
+	AnswerLost bool `json:"answer_lost,omitempty"`
+
 	// ForeignHash: it came with an access hash that another account has.
 	ForeignHash bool `json:"foreign_hash,omitempty"`
 }
@@ -44,6 +48,7 @@ type Params struct {
 	Username   string  `json:"username,omitempty"`
 	Phone      string  `json:"phone,omitempty"`
 	Hash       string  `json:"hash,omitempty"`  // of an invite
+	Title      string  `json:"title,omitempty"` // at most 512 bytes
 	After      []int64 `json:"after,omitempty"` // of invokeAfterMsg(s)
 
 	FromMessage *FromMessage `json:"from_message,omitempty"` // where the peer was seen, if it is named so
@@ -97,7 +102,7 @@ func newRecord(limit, maxBytes int) *record {
 // size is what a call takes in memory. Names of methods are shared.
 func (c *Call) size() int {
 	p := &c.Params
-	n := int(unsafe.Sizeof(*c)) + len(c.Error) + len(p.Message) + len(p.Username) + len(p.Phone) + len(p.Hash) + 8*len(p.After)
+	n := int(unsafe.Sizeof(*c)) + len(c.Error) + len(p.Message) + len(p.Username) + len(p.Phone) + len(p.Hash) + len(p.Title) + 8*len(p.After)
 	if p.FromMessage != nil {
 		n += int(unsafe.Sizeof(*p.FromMessage))
 	}
