@@ -32,7 +32,7 @@ const attemptsOutOfRange = "%d is out of range; give 1 to %d, or nothing for the
 // is needed for is CheckTimes's: a job that is late is valid, and over.
 func (e *Envelope) validateControls() error {
 	for _, f := range []struct{ path, text string }{{"expires_at", e.ExpiresAt}, {"deadline", e.Deadline}} {
-		if _, err := time.Parse(time.RFC3339, f.text); f.text != "" && err != nil {
+		if f.text != "" && parseTime(f.text).IsZero() {
 			return invalid(f.path, "%q is no time; give RFC 3339, such as 2030-01-31T15:04:05Z", f.text)
 		}
 	}
@@ -145,7 +145,7 @@ func ControlsOfTask(msg []byte) Controls {
 	return Controls{Lane: e.Lane(), First: e.Priority == PriorityHigh, Limit: ceilSecond(e.Limit())}
 }
 
-// parseTime reads a time of a valid envelope, zero if it has none.
+// parseTime reads a time, zero if it is none.
 func parseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {

@@ -95,10 +95,21 @@ func FuzzDecode(f *testing.F) {
 	f.Add("invoke", []byte(invokeOf(`"method":"help.getConfig"`)))
 	f.Add("invoke", []byte(invokeOf(`"method":"a.b","params":null`)))
 	f.Add("batch", []byte(batchOf(`"calls":[{"invoke":{"method":"users.getUsers","params":{"id":["me",{"_":"inputUser","user_id":"9007199254740993"}]}}}]`)))
+	f.Add("send", []byte(`{"v":1,"account":"alice","expires_at":"2030-01-31T15:04:05.5+02:00","deadline":"2030-01-31T15:04:05Z","priority":"high",`+
+		`"max_attempts":3,"backoff":"5s","backoff_max":"10m","send":{"to":"@bob","text":"hi"}}`))
+	f.Add("send", []byte(`{"v":1,"account":"alice","expires_at":"0001-01-01T00:00:00Z","backoff":"1ns","backoff_max":"9999999h","send":{"to":"me","text":"hi"}}`))
 	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
 		e, err := jobs.Decode(jobs.Kind(kind), payload)
 		if err != nil {
 			return
+		}
+		if e.Limit().IsZero() != (e.ExpiresAt == "" && e.Deadline == "") {
+			t.Errorf("%s was accepted, and has the limit %v", payload, e.Limit())
+		}
+		for _, n := range []int{1, 2, 100} {
+			if wait := e.Wait(n); wait < jobs.MinBackoff || wait > jobs.MaxBackoff {
+				t.Errorf("%s was accepted, and waits %v after attempt %d", payload, wait, n)
+			}
 		}
 		again, err := json.Marshal(e)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ type order struct {
 	orderKey       string
 	orderPolicy    string
 	force          bool
-	at             string
 	wait           time.Duration
+	controls
 }
 
 func (o *order) register(cmd *cobra.Command, wait time.Duration) {
@@ -47,7 +48,7 @@ func (o *order) flags(fs *pflag.FlagSet, wait time.Duration) {
 	fs.StringVar(&o.orderKey, "order-key", "", "jobs of the account with this `key` run in the order they were enqueued; a send's is its peer, and \"\" is none")
 	cli.ChoiceVar(fs, &o.orderPolicy, "order-policy", "", "what jobs behind this one do when it fails for good: run, or wait until it is retried or cancelled", jobs.PolicyContinue, jobs.PolicyBlock)
 	fs.BoolVar(&o.force, "force", false, "put the job on the line of an account that no worker has served yet")
-	fs.StringVar(&o.at, "at", "", "run it at this `time`: RFC 3339 (2030-01-31T15:04:05Z), or from now on (+10m)")
+	o.controls.flags(fs)
 	fs.DurationVar(&o.wait, "wait", wait, "wait for the outcome, this long at most")
 	fs.Lookup("wait").NoOptDefVal = defaultWait.String()
 }
@@ -66,18 +67,19 @@ func (o *order) place(ctx context.Context, env *cli.Env, flags *pflag.FlagSet, e
 	if flags.Changed("idempotency-key") && o.idempotencyKey == "" {
 		return cli.Usage("--idempotency-key is empty")
 	}
-	if err := e.Validate(); err != nil {
-		return explain(err, o.redis)
-	}
-	at, err := parseAt(o.at, time.Now())
+	now := time.Now()
+	at, err := o.fill(&e, flags, now)
 	if err != nil {
 		return err
+	}
+	if err := cmp.Or(e.Validate(), e.CheckTimes(now, at)); err != nil {
+		return explain(err, o.redis)
 	}
 	if o.wait < 0 {
 		return cli.Usage("--wait=%s: give a duration above 0, or 0 not to wait", short(o.wait))
 	}
 	if o.wait > 0 && !at.IsZero() && time.Until(at) > o.wait {
-		return cli.Usage("--wait=%s ends before --at=%s; wait longer, or leave --wait out and use `enqueue wait ID` later", short(o.wait), o.at)
+		return cli.Usage("--wait=%s ends before %s; wait longer, or leave --wait out and use `enqueue wait ID` later", short(o.wait), o.scheduled())
 	}
 	return withProducer(ctx, o.redis, func(p *producer) error {
 		if err := o.known(ctx, p, e.Account); err != nil {
@@ -143,24 +145,6 @@ func (o *order) refused(account accounts.ID, err error) error {
 	return err
 }
 
-// parseAt reads a time or a duration from now on; zero if there is none.
-func parseAt(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if d, derr := time.ParseDuration(s); derr == nil {
-		t, err = now.Add(d), nil
-	}
-	switch {
-	case err != nil:
-		return t, cli.Usage("--at=%s: give a time such as 2030-01-31T15:04:05Z or 2030-01-31T15:04:05+02:00, or a duration such as +10m", s)
-	case !t.After(now):
-		return t, cli.Usage("--at=%s is over; give a time in the future, or leave --at out", s)
-	}
-	return t, nil
-}
-
 func sendCommand(env *cli.Env) *cobra.Command {
 	var o order
 	var send jobs.Send
@@ -173,6 +157,7 @@ the account's line, or with --wait when the message is sent.`,
 		Example: `  enqueue send --account alice --to @durov --text "Hello"
   enqueue send --account alice --to +491701234567 --text "<b>Hi</b>" --html --wait
   enqueue send --account alice --to me --text "Wake up" --at +8h
+  enqueue send --account alice --to me --text "Your code is 1234" --priority high --expire 5m
   enqueue send --account alice --to me --text "Step 2" --order-key ticket-17 --order-policy block
   date | enqueue send --account alice --to me --text - --idempotency-key daily-1 --wait=1m`,
 		Args: cli.Args(),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,46 @@ func TestSendOnTheWire(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{`send {"v":1,"account":"alice","send":{"to":"me","text":"later"}}`}, scheduled); diff != "" {
 		t.Errorf("scheduled: %s", diff)
+	}
+}
+
+// TestControls is every flag that says when and how often, on every command that
+// makes a job.
+func TestControls(t *testing.T) {
+	b := setup(t)
+	calls := filepath.Join(t.TempDir(), "calls.ndjson")
+	if err := os.WriteFile(calls, []byte(`{"resolve":{"peer":"me"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	for i, args := range [][]string{
+		{"send", "--to", "me", "--text", "x"}, {"batch", calls}, {"resolve", "me", "--no-wait"},
+		{"sync", "contacts", "--no-wait"}, {"invoke", "help.getConfig", "--no-wait"},
+	} {
+		args = append(args, "--account", fmt.Sprint("a", i), "--expire", "2h", "--deadline", "2100-01-31T15:04:05.5+01:00", "--priority", "high",
+			"--attempts", "3", "--backoff", "5s", "--backoff-max", "2m", "--in", "90m")
+		if got := b.run(args...); got.Code != cli.ExitOK {
+			t.Errorf("%v: %+v", args, got)
+			continue
+		}
+		_, scheduled := b.payloads(fmt.Sprint("acct:a", i))
+		if len(scheduled) != 1 {
+			t.Errorf("%v: %d jobs are scheduled, want one", args, len(scheduled))
+			continue
+		}
+		_, payload, _ := strings.Cut(scheduled[0], " ")
+		var e jobs.Envelope
+		if err := json.Unmarshal([]byte(payload), &e); err != nil {
+			t.Fatal(err)
+		}
+		expires, err := time.Parse(time.RFC3339, e.ExpiresAt)
+		if left := expires.Sub(before); err != nil || left < 2*time.Hour || left > 2*time.Hour+time.Minute {
+			t.Errorf("%v: it expires at %q", args, e.ExpiresAt)
+		}
+		got := []any{e.Deadline, e.Priority, e.MaxAttempts, e.Backoff, e.BackoffMax}
+		if diff := cmp.Diff([]any{"2100-01-31T14:04:05.5Z", "high", 3, "5s", "2m"}, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", args, diff)
+		}
 	}
 }
 
@@ -246,7 +287,7 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-func TestParseAt(t *testing.T) {
+func TestParseTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	tests := []struct {
@@ -268,9 +309,9 @@ func TestParseAt(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
 			t.Parallel()
-			got, err := parseAt(tt.in, now)
+			got, err := parseTime("at", tt.in, now)
 			if (err == nil) != tt.ok || tt.ok && !got.Equal(tt.want) {
-				t.Errorf("parseAt(%q) = %v, %v", tt.in, got, err)
+				t.Errorf("parseTime(%q) = %v, %v", tt.in, got, err)
 			}
 		})
 	}

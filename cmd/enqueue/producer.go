@@ -65,6 +65,10 @@ func flagOf(path string) string {
 		return "--to"
 	case "send.markup":
 		return "--html or --markdown"
+	case "expires_at":
+		return "--expire"
+	case "max_attempts":
+		return "--attempts"
 	case "resolve.peer":
 		return "PEER"
 	case "sync.what":
