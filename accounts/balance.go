@@ -32,8 +32,9 @@ func (b *balance) calmFor() time.Duration { return max(0, time.Until(b.looked.Ad
 func (l *Leases) patience() time.Duration { return l.cfg.Interval / 4 }
 
 // look tells the holder which accounts were parked and which no longer are, begins to
-// hand back those that are gone, claims free ones up to the worker's share, and begins to hand on what is beyond it. If a look is due before
-// the one that follows the next renewal, next is when.
+// hand back those that are gone, claims free ones up to the worker's share, and begins
+// to hand on what is beyond it. If a look is due before the one that follows the next
+// renewal, next is when.
 func (l *Leases) look(ctx context.Context, t *term) (next time.Duration, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.until.time())
 	defer cancel()

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"cmp"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -38,10 +39,17 @@ func (l Lease) Status() Status {
 }
 
 // Learn tells all who use the lease what an answer of Telegram's shows of the account,
-// until the worker's next look at the store, where it has been written down.
+// until the worker's next look at the store, where it has been written down. A status
+// to which the account cannot come from what it is changes nothing.
 func (l Lease) Learn(s Status) {
-	if l.tenure != nil {
-		l.tenure.standing.Store(&standing{s, time.Now()})
+	if l.tenure == nil {
+		return
+	}
+	for {
+		known := l.tenure.standing.Load()
+		if !slices.Contains(befores[s], known.status) || l.tenure.standing.CompareAndSwap(known, &standing{s, time.Now()}) {
+			return
+		}
 	}
 }
 
@@ -70,7 +78,7 @@ type Grant struct {
 // Holding is a grant that is in force.
 type Holding struct {
 	Grant
-	Set string // the account's labels, as Group.Set writes them
+	Set string // that the account is of: see Group.Set
 }
 
 // Standing is the status of an account that a worker holds; Status is "" if there is no

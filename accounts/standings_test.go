@@ -74,6 +74,11 @@ func TestParkedAccountsAreHeld(t *testing.T) {
 		setStatus(t, d, "a1", accounts.Banned)
 		told("still worse", parking{id: "a1", status: accounts.Banned})
 
+		l, _ := leases.Lease("a1")
+		if l.Learn(accounts.Restricted); l.Status() != accounts.Banned {
+			t.Errorf("a late answer made a banned account %s", l.Status())
+		}
+
 		// A successor has them as they are.
 		heir := newHolder()
 		hold(t, d.Leases(), "heir", heir, watching(quick, heir))
