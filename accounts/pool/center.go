@@ -89,6 +89,9 @@ func (d *center) invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) er
 		return err
 	}
 	defer l.done()
+	if err := d.conn.keepPace(ctx, r.method, in, time.Time{}); err != nil {
+		return err
+	}
 	l.conn.Send(r.call)
 	return l.answer(ctx, r)
 }

@@ -20,12 +20,14 @@ type Conn struct {
 	account accounts.Account
 	lease   accounts.Lease
 	home    *center
-	userID  atomic.Int64 // the account's own, once it is known
+	userID  atomic.Int64          // the account's own, once it is known
+	pacer   atomic.Pointer[pacer] // nil: the account has no limits
 
 	mu      sync.Mutex // guards below, and what the centers say it does
 	away    map[int]*center
 	closed  bool // for good
 	blocked map[string]time.Time
+	pace    accounts.Pace // the account's own
 }
 
 var _ tg.Invoker = (*Conn)(nil)
@@ -34,6 +36,7 @@ func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Fl
 	c := &Conn{pool: p, account: a, lease: l, away: map[int]*center{}, blocked: map[string]time.Time{}}
 	c.home = &center{conn: c, dc: a.DC}
 	c.userID.Store(a.UserID)
+	c.setPace(a.Pace)
 	for _, f := range floods {
 		c.blocked[f.Method] = f.Until
 	}

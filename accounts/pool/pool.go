@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gotd/td/exchange"
@@ -41,6 +42,10 @@ type Config struct {
 	CallTimeout    time.Duration // for one call; default 60s
 	IdleAfter      time.Duration // closes a connection unused this long; default 10m
 	BackoffMax     time.Duration // between failed connects; default 30s
+
+	// PaceUsers and PaceBots go before accounts.DefaultPace, and behind the pace that an
+	// account has of its own.
+	PaceUsers, PaceBots accounts.Pace
 
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
@@ -80,6 +85,8 @@ type Pool struct {
 
 	running sync.WaitGroup // connections
 	counts  counts
+	paced   paceCounts
+	pacesAt atomic.Int64 // when the store was asked last, in nanoseconds since 1970
 
 	mu     sync.Mutex // guards below
 	conns  map[accounts.ID]*Conn
@@ -104,6 +111,7 @@ func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	case closed:
 		return nil, ErrClosed
 	case c != nil && c.lease.Token == l.Token:
+		p.renewPaces(ctx)
 		return c, nil
 	case c != nil:
 		p.Drop(l.Account) // of an earlier lease

@@ -36,6 +36,7 @@ const parked = time.Minute
 func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error) {
 	var (
 		flood   *accounts.FloodWaitError
+		paced   *accounts.PacedError
 		connect *pool.ConnectError
 		unknown *resolver.Error
 		foreign *peers.OtherAccountError
@@ -58,6 +59,8 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failure{}, later
 	case errors.As(err, &flood):
 		return failure{}, snooze(flood.Wait, err)
+	case errors.As(err, &paced):
+		return failure{}, snooze(paced.Wait, err)
 	case errors.As(err, &budget):
 		return failure{}, snooze(budget.Wait, err)
 	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):

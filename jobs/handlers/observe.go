@@ -30,6 +30,7 @@ type Run struct {
 // Why a job has to be run again.
 const (
 	RetryFlood      = "flood"
+	RetryPaced      = "paced"
 	RetryBudget     = "budget"
 	RetryConnect    = "connect"
 	RetryAnswerLost = "answer_lost"
@@ -46,7 +47,7 @@ const (
 
 // Reasons lists every Run.Retry.
 func Reasons() []string {
-	return []string{RetryFlood, RetryBudget, RetryConnect, RetryAnswerLost, RetryNotSent, RetryAccount, RetryLease,
+	return []string{RetryFlood, RetryPaced, RetryBudget, RetryConnect, RetryAnswerLost, RetryNotSent, RetryAccount, RetryLease,
 		RetryLane, RetryStore, RetryStopping, RetryTelegram, RetryInternal, RetryBlocked}
 }
 
@@ -56,6 +57,7 @@ func reason(err error) string {
 		retry   *jobs.RetryError
 		server  *serverError
 		flood   *accounts.FloodWaitError
+		paced   *accounts.PacedError
 		budget  *resolver.BudgetError
 		connect *pool.ConnectError
 	)
@@ -71,6 +73,8 @@ func reason(err error) string {
 		return RetryStore
 	case errors.As(err, &flood):
 		return RetryFlood
+	case errors.As(err, &paced):
+		return RetryPaced
 	case errors.As(err, &budget):
 		return RetryBudget
 	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
