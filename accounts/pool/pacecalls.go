@@ -153,14 +153,11 @@ func (c *Conn) setPace(own accounts.Pace) {
 	c.pacer.Store(newPacer(c.account.ID, c.pool.cfg.pace(c.account.Kind, own), &c.pool.paced))
 }
 
-// pacesEvery is how long ago the store was asked for the paces that count.
-const pacesEvery = 5 * time.Second
-
 // renewPaces asks for the paces of accounts, if that was not done just now. It never
 // fails: those that are known go on.
 func (p *Pool) renewPaces(ctx context.Context) {
 	now, last := time.Now().UnixNano(), p.pacesAt.Load()
-	if now-last < int64(pacesEvery) || !p.pacesAt.CompareAndSwap(last, now) {
+	if now-last < int64(p.cfg.PacesEvery) || !p.pacesAt.CompareAndSwap(last, now) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

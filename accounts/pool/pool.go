@@ -46,6 +46,7 @@ type Config struct {
 	// PaceUsers and PaceBots go before accounts.DefaultPace, and behind the pace that an
 	// account has of its own.
 	PaceUsers, PaceBots accounts.Pace
+	PacesEvery          time.Duration // between looks at paces, while there are jobs; default 5s
 
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
@@ -60,6 +61,7 @@ func (c Config) withDefaults() Config {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 30*time.Second)
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.IdleAfter = cmp.Or(c.IdleAfter, 10*time.Minute)
+	c.PacesEvery = cmp.Or(c.PacesEvery, 5*time.Second)
 	c.BackoffMax = cmp.Or(c.BackoffMax, 30*time.Second)
 	if len(c.PublicKeys) == 0 {
 		c.PublicKeys = telegramKeys()

@@ -159,5 +159,13 @@ func (h *Handlers) logEnd(ctx context.Context, r jobs.Result) {
 // private is how phones and invites look in errors.
 var private = regexp.MustCompile(`\+[\w-]{5,}`)
 
+// waitLevel is that of a line about a job that waits. An account at its pace has many.
+func waitLevel(retry error) slog.Level {
+	if reason(retry) == RetryPaced {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 // masked is an error for the log, which has no business with phones and invites.
 func masked(err error) string { return private.ReplaceAllString(err.Error(), "+…") }
