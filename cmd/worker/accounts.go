@@ -21,13 +21,14 @@ import (
 )
 
 func accountsCommand(env *cli.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause and resume accounts"}
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts"}
 	cmd.AddCommand(
 		accountsAdd(env),
 		accountsList(env),
 		accountsShow(env),
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
+		accountsPace(env),
 	)
 	return cmd
 }
@@ -332,7 +333,7 @@ func printAccount(env *cli.Env, a accountView) error {
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", string(a.Status)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
 		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
-		{"labels", accounts.Labels(a.Labels).String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
+		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {
 			t.Row(row[0], row[1])
