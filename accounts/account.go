@@ -61,9 +61,15 @@ type Status string
 const (
 	Active     Status = "active"
 	Paused     Status = "paused"      // by an operator
+	Restricted Status = "restricted"  // Telegram does not let it write to strangers
+	Frozen     Status = "frozen"      // Telegram lets it read, and little else
 	NeedsLogin Status = "needs_login" // Telegram no longer knows its session
 	Banned     Status = "banned"      // Telegram deactivated the account
 )
+
+// Flooded is how an active account shows while Telegram wants all its calls to wait.
+// It is never stored as a status: see Flood.
+const Flooded Status = "flooded"
 
 // Device is what the account tells Telegram about its client. It is kept stable
 // per account: Telegram shows it in the list of sessions.

@@ -19,26 +19,47 @@ var (
 	ErrNeedsLogin = errors.New("account needs login")
 	// ErrBanned: Telegram has deactivated the account.
 	ErrBanned = errors.New("account is banned")
+	// ErrRestricted: Telegram does not let the account write to strangers.
+	ErrRestricted = errors.New("account is restricted")
+	// ErrFrozen: Telegram has frozen the account.
+	ErrFrozen = errors.New("account is frozen")
 )
 
-// FloodWaitError reports a pause that Telegram demanded of one account and
-// method. Source: core.telegram.org/api/errors, 420 FLOOD.
+// FloodWaitError reports a pause that Telegram demanded: of one method, of what is
+// sent into one chat, or, with neither, of the whole account. Source:
+// core.telegram.org/api/errors, 420 FLOOD.
 type FloodWaitError struct {
 	Account ID
 	Method  string
+	Chat    int64 // as the Bot API numbers peers
 	Wait    time.Duration
 	Err     error
 }
 
 func (e *FloodWaitError) Error() string {
-	return fmt.Sprintf("account %s has to wait %v before %s: %v", e.Account, e.Wait, e.Method, e.Err)
+	f := Flood{Method: e.Method, Chat: e.Chat}
+	return fmt.Sprintf("account %s has to wait %v before %s: %v", e.Account, e.Wait.Round(time.Second), f.What(), e.Err)
 }
 
 func (e *FloodWaitError) Unwrap() error { return e.Err }
 
-// Flood is a pause that outlives the worker that was told of it.
+// Flood is a pause that outlives the worker that was told of it. It is for the whole
+// account if it names neither a method nor a chat.
 type Flood struct {
-	Account ID
-	Method  string
-	Until   time.Time
+	Account ID        `json:"-"`
+	Method  string    `json:"method,omitempty"` // its TL name; with * at the end, all that begin so
+	Chat    int64     `json:"chat,omitempty"`   // what is sent into it, as the Bot API numbers peers
+	Error   string    `json:"error"`            // of Telegram's that demanded it: FLOOD_WAIT_30
+	Until   time.Time `json:"until"`
+}
+
+// What is what has to wait.
+func (f Flood) What() string {
+	switch {
+	case f.Method != "":
+		return f.Method
+	case f.Chat != 0:
+		return fmt.Sprintf("messages to chat %d", f.Chat)
+	}
+	return "all calls"
 }

@@ -235,9 +235,10 @@ func TestAccountGone(t *testing.T) {
 		token := hold(t, d, "w")["alice"].Token
 		seePeers(t, d, "alice", user(1, "ann"))
 		seePeers(t, d, "bob", user(1, "ann"))
-		flood(t, d, "alice", "m", time.Hour)
+		flood(t, d, accounts.Flood{Account: "alice", Method: "m"}, time.Hour)
+		flood(t, d, accounts.Flood{Account: "alice", Chat: 1}, time.Hour)
 		d.exec(t, "DELETE FROM accounts WHERE id = 'alice'")
-		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods"} {
+		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods", "chat_floods"} {
 			if n := d.count(t, "SELECT count(*) FROM "+table+" WHERE account = 'alice'"); n != 0 {
 				t.Errorf("%d rows are left in %s", n, table)
 			}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -56,7 +57,12 @@ func (c *coalescer[Q, A]) do(ctx context.Context, req Q) (A, error) {
 
 // drain runs batches until nobody waits.
 func (c *coalescer[Q, A]) drain() {
-	for batch := c.next(); batch != nil; batch = c.next() {
+	for {
+		runtime.Gosched() // let those who are about to call come along
+		batch := c.next()
+		if batch == nil {
+			return
+		}
 		c.answer(batch)
 	}
 }

@@ -55,13 +55,15 @@ type record struct {
 	lease  accounts.Lease
 	result jobs.Result
 	errs   json.RawMessage // result.Error
+	// supersedes is until when an outcome had finished whose place this one takes.
+	supersedes time.Time
 }
 
 // Record stores an outcome while the lease is in force; accounts.ErrLeaseLost if
-// it is not, and nothing is stored then. A job that has an outcome keeps it:
-// Record returns the one that is stored, exactly as Outcome would. A result that
-// says not when it finished has finished now. After any other error, or if ctx
-// ends, the outcome may be stored or not; recording it again is harmless.
+// it is not, and nothing is stored then. A job that has an outcome keeps it, unless r
+// supersedes it: Record returns the one that is stored, exactly as Outcome would. A
+// result that says not when it finished has finished now. After any other error, or
+// if ctx ends, the outcome may be stored or not; recording it again is harmless.
 func (l *Ledger) Record(ctx context.Context, lease accounts.Lease, r jobs.Result) (jobs.Result, error) {
 	rec, err := newRecord(lease, r)
 	if err == nil {
@@ -106,17 +108,24 @@ func newRecord(lease accounts.Lease, r jobs.Result) (record, error) {
 	}
 	rec.result.EnqueuedAt, rec.result.StartedAt, rec.result.FinishedAt =
 		exact(r.EnqueuedAt), exact(r.StartedAt), exact(r.FinishedAt)
+	rec.supersedes, rec.result.Supersedes = exact(r.Supersedes), time.Time{}
 	return rec, nil
 }
 
 // recordBatch writes what is fenced by a lease in force. The lease is not
-// locked: an outcome that is written while the lease passes on is still true.
+// locked: an outcome that is written while the lease passes on is still true. What a
+// job had before stays, unless it is superseded.
 const recordBatch = `INSERT INTO outcomes
-	(id, account, kind, state, result, error, attempts, enqueued_at, started_at, finished_at, worker, holder, token, payload)
+	(id, account, kind, state, result, error, attempts, enqueued_at, started_at, finished_at, worker, holder, token, payload, supersedes)
 	SELECT b.id, b.account, b.kind, b.state, b.result, b.error, b.attempts, b.enqueued_at, b.started_at, b.finished_at,
-		b.worker, b.holder, b.token, b.payload
+		b.worker, b.holder, b.token, b.payload, b.supersedes
 	FROM %s AS b %s
-	WHERE true ON CONFLICT (id) DO NOTHING RETURNING id`
+	WHERE true ON CONFLICT (id) DO UPDATE SET
+		kind = excluded.kind, state = excluded.state, result = excluded.result, error = excluded.error,
+		attempts = excluded.attempts, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
+		finished_at = excluded.finished_at, worker = excluded.worker, holder = excluded.holder,
+		token = excluded.token, payload = excluded.payload, supersedes = excluded.supersedes
+	WHERE outcomes.account = excluded.account AND outcomes.finished_at <= excluded.supersedes`
 
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
@@ -148,7 +157,7 @@ func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Resul
 
 // recordDistinct writes recs[i] for all i of pick, which are of different jobs.
 func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, out []answer[jobs.Result]) error {
-	stored, err := l.insert(ctx, recs, pick)
+	n, err := l.insert(ctx, recs, pick)
 	if err != nil && len(pick) > 1 && isBadRow(err) {
 		for _, i := range pick { // let only the culprit fail
 			if err := l.recordDistinct(ctx, recs, []int{i}, out); err != nil {
@@ -160,27 +169,22 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	if err != nil {
 		return err
 	}
-	var missed []string
-	for _, i := range pick {
-		if r := recs[i].result; stored[r.ID] {
-			out[i].value = r
-		} else {
-			missed = append(missed, r.ID)
+	if n == len(pick) {
+		for _, i := range pick {
+			out[i].value = recs[i].result
 		}
-	}
-	if len(missed) == 0 {
 		return nil
 	}
-	found, err := l.find(ctx, missed)
+	ids := make([]string, len(pick))
+	for k, i := range pick {
+		ids[k] = recs[i].result.ID
+	}
+	found, err := l.find(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for _, i := range pick {
-		id := recs[i].result.ID
-		if stored[id] {
-			continue
-		}
-		if r, ok := found[id]; ok {
+		if r, ok := found[recs[i].result.ID]; ok && r.FinishedAt.After(recs[i].supersedes) {
 			out[i].value = r
 		} else {
 			out[i].err = accounts.ErrLeaseLost
@@ -189,31 +193,27 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	return nil
 }
 
-// insert returns the ids that were written.
-func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (map[string]bool, error) {
+// insert returns how many were written: not those of jobs that have an outcome, or
+// whose lease is not in force.
+func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
 	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
 		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
-		"worker text", "holder text", "token bigint", "payload bytea")
+		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
 	for _, i := range pick {
 		r := recs[i].result
 		b.add(r.ID, string(r.Account), string(r.Kind), string(r.State), r.Result, recs[i].errs, r.Attempts,
-			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, r.Payload)
+			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, []byte(r.Payload), recs[i].supersedes)
 	}
 	rows, err := b.param()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	held := l.d.lookup("leases", "l", "l.account = b.account AND l.worker = b.holder AND l.token = b.token")
-	var ids []string
-	err = l.d.run(ctx).Raw(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows}).Scan(&ids).Error
-	if err != nil {
-		return nil, l.d.fail(ctx, "insert outcomes", err)
+	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
+	if done.Error != nil {
+		return 0, l.d.fail(ctx, "insert outcomes", done.Error)
 	}
-	stored := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		stored[id] = true
-	}
-	return stored, nil
+	return int(done.RowsAffected), nil
 }
 
 // Outcome returns jobs.ErrNotFound if there is none. Concurrent lookups share a

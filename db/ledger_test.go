@@ -81,6 +81,55 @@ func TestRecordKeepsTheFirst(t *testing.T) {
 	})
 }
 
+// TestRecordSupersedes is a job that is run again although it has an outcome.
+func TestRecordSupersedes(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		addAccounts(t, d, "alice", "bob")
+		l, held := d.Ledger(LedgerConfig{}), hold(t, d, "w#1")
+		record := func(lease accounts.Lease, r jobs.Result) (jobs.Result, error) {
+			t.Helper()
+			return l.Record(t.Context(), lease, r)
+		}
+		stored := func(what string, want jobs.Result) {
+			t.Helper()
+			got, err := l.Outcome(t.Context(), want.ID)
+			want.Supersedes = time.Time{}
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("%s (-want +got): %v\n%s", what, err, diff)
+			}
+		}
+		first := done("job")
+		first.State, first.Payload = jobs.Failed, []byte(`{"v":1}`)
+		if _, err := record(held["alice"], first); err != nil {
+			t.Fatal(err)
+		}
+		second := done("job")
+		second.FinishedAt = first.FinishedAt.Add(time.Minute)
+		early, late, foreign := second, second, second
+		early.Supersedes = first.FinishedAt.Add(-time.Microsecond)
+		if got, err := record(held["alice"], early); err != nil || got.State != jobs.Failed {
+			t.Errorf("an outcome that supersedes nothing: %+v, %v", got, err)
+		}
+		foreign.Account, foreign.Supersedes = "bob", first.FinishedAt
+		_, err := record(held["bob"], foreign)
+		wantErr(t, "another account's outcome", err, accounts.ErrLeaseLost)
+		late.Supersedes = first.FinishedAt
+		_, err = record(accounts.Lease{Account: "alice", Token: held["alice"].Token - 1, Worker: "w#1"}, late)
+		wantErr(t, "under a lease that is lost", err, accounts.ErrLeaseLost)
+		stored("before", first)
+		for range 2 { // a second time it is there already
+			got, err := record(held["alice"], late)
+			if diff := cmp.Diff(second, got); err != nil || diff != "" {
+				t.Errorf("recorded (-want +got): %v\n%s", err, diff)
+			}
+		}
+		stored("afterwards", second)
+		if got, err := record(held["alice"], first); err != nil || got.State != jobs.Succeeded {
+			t.Errorf("a late record of the first run: %+v, %v", got, err)
+		}
+	})
+}
+
 func TestRecordFenced(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, "alice", "bob")

@@ -12,37 +12,19 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
-// cancelScript marks a task that no worker has begun, puts it at the head of the
-// line if it waits anywhere else, and wakes the worker: it records the outcome.
-// The job leaves its lane, which goes on.
+// cancelScript marks a task that no worker has begun, takes it from where it waits,
+// and wakes the worker: it records the outcome. The job leaves its lane, which goes
+// on.
 //
-// KEYS task, pending, scheduled, retry, archived, cancelled, owner; ARGV id, now
-// in nanoseconds, wake, prefix of the queue's lanes.
+// KEYS task, cancelled, owner; ARGV id, now in nanoseconds, wake, prefixes of the
+// queue's keys, ours and asynq's.
 var cancelScript = lane.Script(`
-local state = redis.call("HGET", KEYS[1], "state")
-if not state then
-	return 0
+local over = finish(ARGV[4], ARGV[5], ARGV[1], ARGV[2])
+if over < 1 then
+	return over
 end
-local lane = laneOf(KEYS[1])
-local from = { scheduled = KEYS[3], retry = KEYS[4] }
-if lane then
-	from.archived = KEYS[5] -- blocked
-end
-if from[state] then
-	redis.call("ZREM", from[state], ARGV[1])
-	redis.call("RPUSH", KEYS[2], ARGV[1])
-	redis.call("HSET", KEYS[1], "state", "pending", "pending_since", ARGV[2])
-	if lane then
-		release(ARGV[4], ARGV[1], lane)
-	end
-elseif state ~= "pending" then
-	return -1
-elseif lane and unpark(ARGV[4], ARGV[1], lane) then
-	redis.call("RPUSH", KEYS[2], ARGV[1])
-end
-redis.call("HSET", KEYS[1], "lane", none)
-redis.call("SADD", KEYS[6], ARGV[1])
-local channel = redis.call("GET", KEYS[7])
+redis.call("SADD", KEYS[2], ARGV[1])
+local channel = redis.call("GET", KEYS[3])
 if channel then
 	redis.call("PUBLISH", channel, ARGV[3])
 end
@@ -68,9 +50,7 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 		return err
 	}
 	q := Queue(account)
-	keys := []string{
-		taskKey(q, id), pendingKey(q), scheduledKey(q), retryKey(q), archivedKey(q), CancelledKey(account), OwnerKey(account),
-	}
+	keys := []string{taskKey(q, id), CancelledKey(account), OwnerKey(account)}
 	err = c.move(ctx, "cancel", cancelScript, keys, account, id)
 	if !errors.Is(err, ErrRunning) {
 		return err
@@ -91,13 +71,13 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 // retryScript has a task run again that waits to be tried again, or that was left
 // to an operator. Its lane goes on with it.
 //
-// KEYS task, pending, retry, archived, owner; ARGV as above.
+// KEYS task, retry, archived, owner; ARGV as above.
 var retryScript = lane.Script(`
 local state = redis.call("HGET", KEYS[1], "state")
 if not state then
 	return 0
 end
-local from = { retry = KEYS[3], archived = KEYS[4] }
+local from = { retry = KEYS[2], archived = KEYS[3] }
 if not from[state] then
 	return -1
 end
@@ -107,24 +87,35 @@ if lane then
 	release(ARGV[4], ARGV[1], lane)
 	park(ARGV[4], KEYS[1], ARGV[1], lane, ARGV[2])
 else
-	redis.call("RPUSH", KEYS[2], ARGV[1])
+	redis.call("RPUSH", lineOf(ARGV[4], ARGV[5], KEYS[1]), ARGV[1])
 	redis.call("HSET", KEYS[1], "state", "pending", "pending_since", ARGV[2])
 end
-local channel = redis.call("GET", KEYS[5])
+local channel = redis.call("GET", KEYS[4])
 if channel then
 	redis.call("PUBLISH", channel, ARGV[3])
 end
 return 1`)
 
-// Retry has a job run again now that is Blocked or Waiting. ErrRunning if it is
-// neither; ErrNotFound if there is no such job.
+// Retry has a job run again now that is Blocked or Waiting, or that has ended as Again
+// wants it and not longer than ResultTTL ago. ErrRunning if it is on its line
+// otherwise; ErrNotFound if there is no such job.
 func (c *Client) Retry(ctx context.Context, id string) error {
-	account, err := c.unfinished(ctx, "retry", id)
+	ended, err := c.outcome(ctx, id)
+	if err == nil {
+		if ended, err = c.whole(ctx, ended); err == nil {
+			_, err = c.Again(ctx, ended)
+		}
+		return err
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	account, err := c.find(ctx, id)
 	if err != nil {
 		return err
 	}
 	q := Queue(account)
-	keys := []string{taskKey(q, id), pendingKey(q), retryKey(q), archivedKey(q), OwnerKey(account)}
+	keys := []string{taskKey(q, id), retryKey(q), archivedKey(q), OwnerKey(account)}
 	return c.move(ctx, "retry", retryScript, keys, account, id)
 }
 
@@ -141,7 +132,8 @@ func (c *Client) unfinished(ctx context.Context, op, id string) (accounts.ID, er
 
 // move runs a script that takes a job from where it waits.
 func (c *Client) move(ctx context.Context, op string, script *redis.Script, keys []string, account accounts.ID, id string) error {
-	n, err := script.Run(ctx, c.rdb, keys, id, time.Now().UnixNano(), Wake{Account: account}.String(), lane.Prefix(Queue(account))).Int()
+	q := Queue(account)
+	n, err := script.Run(ctx, c.rdb, keys, id, time.Now().UnixNano(), Wake{Account: account}.String(), lane.Prefix(q), asynqPrefix(q)).Int()
 	switch {
 	case err != nil:
 		return unavailable(op+" job "+id, err)

@@ -68,36 +68,6 @@ type Job struct {
 	Existing bool `json:"existing,omitempty"`
 }
 
-// Option changes one enqueue.
-type Option func(e *Envelope, at *time.Time)
-
-// IdempotencyKey makes a repeated enqueue return the first job.
-func IdempotencyKey(key string) Option {
-	return func(e *Envelope, _ *time.Time) { e.IdempotencyKey = key }
-}
-
-// OrderKey puts the job into a lane of the account, whose jobs run in the order
-// they were enqueued; "" takes a send out of the lane of its peer.
-func OrderKey(key string) Option {
-	return func(e *Envelope, _ *time.Time) { e.OrderKey = &key }
-}
-
-// OrderPolicy says what the job's lane does when it fails for good.
-func OrderPolicy(policy string) Option {
-	return func(e *Envelope, _ *time.Time) { e.OrderPolicy = policy }
-}
-
-// Trace names what the job is a part of, as a W3C traceparent: the worker's spans
-// join it. Without, it is the span that the context of Enqueue carries, if any.
-func Trace(id string) Option {
-	return func(e *Envelope, _ *time.Time) { e.Trace = id }
-}
-
-// At is the earliest time for the job, rounded up to a whole second.
-func At(t time.Time) Option {
-	return func(_ *Envelope, at *time.Time) { *at = t }
-}
-
 // Enqueue puts a job on the account's line and wakes the worker that serves it,
 // in one round trip. The error is a *FieldError if the job is not valid,
 // ErrConflict if its idempotency key belongs to a different job, and
@@ -135,6 +105,8 @@ type entry struct {
 	payload  []byte
 	enqueued string
 	at       time.Time // zero: at once
+	// supersedes is when the outcome had finished of a job that is run again.
+	supersedes time.Time
 }
 
 func (n *entry) job(existing bool) Job {
@@ -143,10 +115,14 @@ func (n *entry) job(existing bool) Job {
 
 // prepare validates a job and names it. It does no I/O.
 func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry, error) {
-	var at time.Time
+	r := request{envelope: e, now: time.Now()}
 	for _, o := range opts {
-		o(&e, &at)
+		o(&r)
 	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	e = r.envelope
 	if e.V == 0 {
 		e.V = Version
 	}
@@ -154,6 +130,10 @@ func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry
 		e.Trace = traceparent(ctx)
 	}
 	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	at := ceilSecond(r.at)
+	if err := e.CheckTimes(r.now, at); err != nil {
 		return nil, err
 	}
 	if c.check != nil {
@@ -168,10 +148,7 @@ func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry
 	if len(payload) > MaxBytes {
 		return nil, invalid("", "the job has %d bytes; at most %d are allowed", len(payload), MaxBytes)
 	}
-	n := &entry{envelope: e, payload: payload, enqueued: time.Now().UTC().Format(time.RFC3339Nano)}
-	if !at.IsZero() {
-		n.at = ceilSecond(at)
-	}
+	n := &entry{envelope: e, payload: payload, enqueued: r.now.UTC().Format(time.RFC3339Nano), at: at}
 	if e.IdempotencyKey != "" {
 		n.id = KeyID(e.Account, e.IdempotencyKey)
 	} else {
@@ -191,8 +168,22 @@ func ceilSecond(t time.Time) time.Time {
 // put writes the task. ErrNotFound says that a task with the same id was there
 // and is gone again, without an outcome.
 func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
-	tr := &transfer{}
-	if n.envelope.IdempotencyKey != "" {
+	tr, err := c.write(ctx, n)
+	switch {
+	case errors.Is(err, asynq.ErrTaskIDConflict):
+		return c.first(ctx, n)
+	case err != nil:
+		return Job{}, err
+	case tr.outcome != nil:
+		return c.answered(ctx, n, tr.outcome)
+	}
+	return n.job(false), nil
+}
+
+// write writes the task. asynq.ErrTaskIDConflict says that there is one with its id.
+func (c *Client) write(ctx context.Context, n *entry) (*transfer, error) {
+	tr := &transfer{first: n.envelope.Priority == PriorityHigh, over: ceilSecond(n.envelope.Limit())}
+	if n.envelope.IdempotencyKey != "" && n.supersedes.IsZero() {
 		tr.resultKey = ResultKey(n.id)
 	}
 	opts := []asynq.Option{
@@ -207,19 +198,18 @@ func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
 	if !n.at.IsZero() {
 		headers[headerDue] = n.at.UTC().Format(time.RFC3339Nano)
 	}
+	if !n.supersedes.IsZero() {
+		headers[headerSupersedes] = n.supersedes.UTC().Format(time.RFC3339Nano)
+	}
 	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, headers)
 	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
 	switch {
-	case errors.Is(err, asynq.ErrTaskIDConflict):
-		return c.first(ctx, n)
 	case err != nil && tr.err != nil:
-		return Job{}, unavailable("enqueue job "+n.id, tr.err)
+		return nil, unavailable("enqueue job "+n.id, tr.err)
 	case err != nil:
-		return Job{}, fmt.Errorf("enqueue job %s: %w", n.id, err)
-	case tr.outcome != nil:
-		return c.answered(ctx, n, tr.outcome)
+		return nil, fmt.Errorf("enqueue job %s: %w", n.id, err)
 	}
-	return n.job(false), nil
+	return tr, nil
 }
 
 // first answers with the job that has the id already.
@@ -254,8 +244,9 @@ func (c *Client) answered(ctx context.Context, n *entry, outcome []byte) (Job, e
 		return Job{}, fmt.Errorf("read outcome of job %s: %w", n.id, err)
 	}
 	q := Queue(n.envelope.Account)
-	keys := []string{taskKey(q, n.id), pendingKey(q), scheduledKey(q)}
-	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, lane.Prefix(q)).Err(); err != nil {
+	prefix := lane.Prefix(q)
+	keys := []string{taskKey(q, n.id), scheduledKey(q), prefix + "expires"}
+	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, prefix, asynqPrefix(q)).Err(); err != nil {
 		return Job{}, unavailable("enqueue job "+n.id, err)
 	}
 	return n.same(r)
@@ -269,7 +260,8 @@ func (n *entry) same(r Result) (Job, error) {
 	return n.job(true), nil
 }
 
-// samePayload compares two payloads for what they ask; traces differ.
+// samePayload compares two payloads for what they ask. Traces differ, and so do
+// limits that were given as from now on.
 func samePayload(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -278,7 +270,9 @@ func samePayload(a, b []byte) bool {
 	if json.Unmarshal(a, &ea) != nil || json.Unmarshal(b, &eb) != nil {
 		return false
 	}
-	ea.Trace, eb.Trace = "", ""
+	for _, e := range []*Envelope{&ea, &eb} {
+		e.Trace, e.ExpiresAt, e.Deadline = "", "", ""
+	}
 	ja, erra := json.Marshal(ea)
 	jb, errb := json.Marshal(eb)
 	return erra == nil && errb == nil && bytes.Equal(ja, jb)

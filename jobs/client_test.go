@@ -426,9 +426,9 @@ func TestCancel(t *testing.T) {
 					t.Errorf("Cancel: %v", err)
 				}
 			}
-			want := []string{last.ID, pending.ID, scheduled.ID, waiting.ID} // the next one is last
-			if diff := cmp.Diff(want, b.pending("alice")); diff != "" {
-				t.Errorf("the line (-want +got):\n%s", diff)
+			want := []string{waiting.ID, scheduled.ID, pending.ID} // the next one is last
+			if diff := cmp.Diff(want, b.rdb.LRange(ctx, "switchboard:{acct:alice}:over", 0, -1).Val()); diff != "" {
+				t.Errorf("the line of jobs that are over (-want +got):\n%s", diff)
 			}
 			if n := b.rdb.ZCard(ctx, q+"scheduled").Val() + b.rdb.ZCard(ctx, q+"retry").Val(); n != 0 {
 				t.Errorf("%d cancelled jobs still wait", n)

@@ -61,6 +61,22 @@ type Envelope struct {
 	IdempotencyKey string `json:"idempotency_key,omitempty"`
 	Trace          string `json:"trace,omitempty"`
 
+	// ExpiresAt, in RFC 3339, is until when it makes sense to begin the job: one that
+	// waits then, for whatever reason, ends as failed.
+	ExpiresAt string `json:"expires_at,omitempty"`
+	// Deadline, in RFC 3339, is until when the job has to have ended: it is not begun
+	// any more then, and a run is stopped.
+	Deadline string `json:"deadline,omitempty"`
+	// Priority is "" or "high": the job passes the account's others that wait.
+	Priority string `json:"priority,omitempty"`
+	// MaxAttempts is how often the job is tried; missing, the worker says.
+	MaxAttempts int `json:"max_attempts,omitempty"`
+	// Backoff, as "5s", is the wait before the second attempt; each further one is
+	// twice as long, up to BackoffMax. Missing, they are DefaultBackoff and
+	// DefaultBackoffMax.
+	Backoff    string `json:"backoff,omitempty"`
+	BackoffMax string `json:"backoff_max,omitempty"`
+
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
 	Batch   *Batch   `json:"batch,omitempty"`
@@ -155,6 +171,9 @@ func (e *Envelope) Validate() error {
 		}
 	default:
 		return invalid("order_policy", "%q is unknown; use %s, %s or nothing", e.OrderPolicy, PolicyContinue, PolicyBlock)
+	}
+	if err := e.validateControls(); err != nil {
+		return err
 	}
 	switch e.Kind() {
 	case KindSend:

@@ -20,20 +20,6 @@ func (e *Envelope) Lane() string {
 	return hex.EncodeToString(sum[:])[:lane.Size]
 }
 
-// LaneOfTask is Lane of the job in a task as asynq stores it; what is no job is
-// in no lane.
-func LaneOfTask(msg []byte) string {
-	m, err := decodeMessage(msg)
-	if err != nil {
-		return lane.None
-	}
-	e, err := Decode(Kind(m.Type), m.Payload)
-	if err != nil {
-		return lane.None
-	}
-	return e.Lane()
-}
-
 // lane is what makes two jobs share a lane, "" if the job is in none. Different
 // references to one peer, as its name and its id, are different lanes.
 func (e *Envelope) lane() string {

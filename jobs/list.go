@@ -3,8 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"errors"
-	"slices"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,138 +37,138 @@ func (c *Client) List(ctx context.Context, f Filter) ([]Result, error) {
 		}
 	}
 	results := []Result{}
-	for batch := range slices.Chunk(ids, lookup) {
-		places, err := c.places(ctx, batch, f.States, f.Limit-len(results))
+	// Most lines are empty, and any may have all that is wanted.
+	for n := 1; len(ids) > 0 && len(results) < f.Limit; {
+		n = min(n, len(ids))
+		some, err := c.listSome(ctx, ids[:n], f.States, f.Limit-len(results))
 		if err != nil {
 			return nil, err
 		}
-		if results, err = c.readAll(ctx, results, places); err != nil {
-			return nil, err
-		}
-		if len(results) >= f.Limit {
-			break
+		results, ids = append(results, some...), ids[n:]
+		if len(some) == 0 {
+			n = min(2*n, lookup)
 		}
 	}
-	return results, nil
+	return results[:min(f.Limit, len(results))], nil
 }
 
-// parkedScript tells the jobs that wait for their turn in a lane, some of each
-// lane, oldest first.
+// listScript tells an account's jobs at one moment, in the order of List. What was
+// deleted or archived with another tool is left out.
 //
-// KEYS ready lanes, heads; ARGV prefix of the queue's lanes, limit.
-var parkedScript = redis.NewScript(`
-local lanes, seen, jobs = redis.call("ZRANGE", KEYS[1], 0, -1), {}, {}
-for _, lane in ipairs(redis.call("HKEYS", KEYS[2])) do
-	lanes[#lanes + 1] = lane
+// KEYS active, scheduled, retry, archived, pending, cancelled; ARGV limit, prefix of
+// the queue's lanes, task key prefix, and the states that are asked for.
+//
+// It returns of each job its id, the fields of its task that read wants, and 1 if it
+// is cancelled.
+var listScript = redis.NewScript(`
+local limit, p, want, jobs, seen = tonumber(ARGV[1]), ARGV[2], {}, {}, {}
+for i = 4, #ARGV do
+	want[ARGV[i]] = true
 end
-for _, lane in ipairs(lanes) do
-	if not seen[lane] then
-		seen[lane] = true
-		local some = redis.call("ZRANGE", ARGV[1] .. "lane:" .. lane, 0, ARGV[2] - 1, "WITHSCORES")
-		for i = 1, #some, 2 do
-			jobs[#jobs + 1] = { tonumber(some[i + 1]), some[i] }
-		end
+local function add(id)
+	if seen[id] then
+		return -- a job that is over keeps its place on the line
+	end
+	seen[id] = true
+	local state, msg, lane = unpack(redis.call("HMGET", ARGV[3] .. id, "state", "msg", "lane"))
+	local blocked = lane and lane ~= string.rep("0", 32)
+	if msg and (state ~= "archived" or blocked) then
+		jobs[#jobs + 1] = { id, state, msg, lane, redis.call("SISMEMBER", KEYS[6], id) }
 	end
 end
-table.sort(jobs, function(a, b) return a[1] < b[1] end)
-local ids = {}
-for i = 1, math.min(#jobs, tonumber(ARGV[2])) do
-	ids[i] = jobs[i][2]
+local function walk(page)
+	local from = 0
+	while #jobs < limit do
+		local some = page(from, from + 99)
+		for _, id in ipairs(some) do
+			if #jobs < limit then
+				add(id)
+			end
+		end
+		if #some < 100 then
+			return
+		end
+		from = from + 100
+	end
 end
-return ids`)
+local function line(key) -- the next one is last
+	walk(function(from, to)
+		local some, back = redis.call("LRANGE", key, -to - 1, -from - 1), {}
+		for i = #some, 1, -1 do
+			back[#back + 1] = some[i]
+		end
+		return back
+	end)
+end
+local function set(key)
+	walk(function(from, to) return redis.call("ZRANGE", key, from, to) end)
+end
+local function list(ids)
+	walk(function(from, to) return { unpack(ids, from + 1, math.min(to + 1, #ids)) } end)
+end
+if want.running then
+	line(KEYS[1])
+end
+if want.pending then
+	-- Those that wait for their turn in a lane, some of each.
+	local lanes, known, parked = redis.call("ZRANGE", p .. "lanes", 0, -1), {}, {}
+	for _, lane in ipairs(redis.call("HKEYS", p .. "heads")) do
+		lanes[#lanes + 1] = lane
+	end
+	for _, lane in ipairs(lanes) do
+		local some = known[lane] and {} or redis.call("ZRANGE", p .. "lane:" .. lane, 0, limit - 1, "WITHSCORES")
+		known[lane] = true
+		for i = 1, #some, 2 do
+			parked[#parked + 1] = { tonumber(some[i + 1]), some[i] }
+		end
+	end
+	table.sort(parked, function(a, b) return a[1] < b[1] end)
+	local first, others = {}, {}
+	for _, job in ipairs(parked) do
+		local part = job[1] < 0 and first or others
+		part[#part + 1] = job[2]
+	end
+	line(p .. "over")
+	list(first)
+	line(p .. "first")
+	list(others)
+	line(KEYS[5])
+end
+for i, state in ipairs({ "scheduled", "waiting", "blocked" }) do
+	if want[state] then
+		set(KEYS[i + 1])
+	end
+end
+return jobs`)
 
-// place is where a task's id was seen.
-type place struct {
-	account accounts.ID
-	id      string
-}
-
-// places reads ids off the lines, limit of them at most.
-func (c *Client) places(ctx context.Context, batch []accounts.ID, states []State, limit int) ([]place, error) {
+// listSome lists jobs of some accounts, at most limit of each.
+func (c *Client) listSome(ctx context.Context, batch []accounts.ID, states []State, limit int) (results []Result, err error) {
 	p := c.rdb.Pipeline()
-	type column struct {
-		account  accounts.ID
-		cmd      redis.Cmder
-		backward bool // the next one is last
-	}
-	var columns []column
-	for _, account := range batch {
+	cmds := make([]*redis.Cmd, len(batch))
+	for i, account := range batch {
 		q := Queue(account)
-		for _, s := range onLines {
-			if !slices.Contains(states, s) {
-				continue
-			}
-			col := column{account: account}
-			last := int64(limit - 1)
-			switch s {
-			case Running:
-				col.cmd, col.backward = p.LRange(ctx, activeKey(q), -last-1, -1), true
-			case Pending:
-				prefix := lane.Prefix(q)
-				parked := parkedScript.Eval(ctx, p, []string{prefix + "lanes", prefix + "heads"}, prefix, limit)
-				columns = append(columns, column{account: account, cmd: parked})
-				col.cmd, col.backward = p.LRange(ctx, pendingKey(q), -last-1, -1), true
-			case Scheduled:
-				col.cmd = p.ZRange(ctx, scheduledKey(q), 0, last)
-			case Waiting:
-				col.cmd = p.ZRange(ctx, retryKey(q), 0, last)
-			case Blocked:
-				col.cmd = p.ZRange(ctx, archivedKey(q), 0, last)
-			}
-			columns = append(columns, col)
+		args := []any{limit, lane.Prefix(q), taskKey(q, "")}
+		for _, s := range states {
+			args = append(args, string(s))
 		}
+		keys := []string{activeKey(q), scheduledKey(q), retryKey(q), archivedKey(q), pendingKey(q), CancelledKey(account)}
+		cmds[i] = listScript.Eval(ctx, p, keys, args...)
 	}
-	if len(columns) == 0 {
-		return nil, nil
-	}
-	if _, err := p.Exec(ctx); err != nil {
-		return nil, unavailable("list jobs", err)
-	}
-	var places []place
-	for _, col := range columns {
-		var ids []string
-		switch cmd := col.cmd.(type) {
-		case *redis.StringSliceCmd:
-			ids = cmd.Val()
-		case *redis.Cmd:
-			ids, _ = cmd.StringSlice()
+	_, _ = p.Exec(ctx) // every command has its own error
+	for i, cmd := range cmds {
+		found, err := cmd.Slice()
+		if err != nil {
+			return nil, unavailable("list jobs of account "+string(batch[i]), err)
 		}
-		if col.backward {
-			slices.Reverse(ids)
-		}
-		for _, id := range ids {
-			if len(places) == limit {
-				return places, nil
+		for _, job := range found {
+			fields, _ := job.([]any)
+			if len(fields) != 5 {
+				return nil, fmt.Errorf("list jobs of account %s: unexpected answer %v", batch[i], job)
 			}
-			places = append(places, place{account: col.account, id: id})
-		}
-	}
-	return places, nil
-}
-
-// readAll appends what the places hold now; tasks that are gone are left out.
-func (c *Client) readAll(ctx context.Context, results []Result, places []place) ([]Result, error) {
-	for chunk := range slices.Chunk(places, lookup) {
-		p := c.rdb.Pipeline()
-		tasks := make([]*redis.SliceCmd, len(chunk))
-		marks := make([]*redis.BoolCmd, len(chunk))
-		for i, at := range chunk {
-			tasks[i] = p.HMGet(ctx, taskKey(Queue(at.account), at.id), taskFields...)
-			marks[i] = p.SIsMember(ctx, CancelledKey(at.account), at.id)
-		}
-		if _, err := p.Exec(ctx); err != nil {
-			return nil, unavailable("list jobs", err)
-		}
-		for i, at := range chunk {
-			r, err := read(at.account, at.id, tasks[i].Val(), marks[i].Val())
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
+			id, _ := fields[0].(string)
+			r, err := read(batch[i], id, fields[1:4], fields[4] == int64(1))
 			if err != nil {
 				return nil, err
-			}
-			if r.State == Failed {
-				continue // archived by another tool
 			}
 			results = append(results, r)
 		}

@@ -95,7 +95,7 @@ func (c *Client) whole(ctx context.Context, r Result) (Result, error) {
 		return r, nil
 	}
 	large, err := c.stored(ctx, r.ID, LargeResultKey(r.ID))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || err == nil && !large.FinishedAt.Equal(r.FinishedAt) { // of a run before
 		return r, nil
 	}
 	return large, err

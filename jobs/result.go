@@ -52,8 +52,11 @@ type Result struct {
 	Worker        string    `json:"worker,omitempty"`
 	// Progress is how far a job has come that has no outcome, of kinds that tell.
 	Progress *Tally `json:"progress,omitempty"`
-	// Payload is the task's, if it was no job.
-	Payload []byte `json:"payload,omitempty"`
+	// Payload is the task's, of a job that is Failed or Unknown: see Client.Again.
+	Payload TaskPayload `json:"payload,omitempty"`
+	// Supersedes is for Ledger.Record: the outcome takes the place of one that had
+	// finished by then. Zero: of none.
+	Supersedes time.Time `json:"-"`
 }
 
 // Error says why a job did not succeed.
@@ -115,7 +118,8 @@ var (
 type Ledger interface {
 	// Record stores an outcome while the lease is in force. It returns
 	// accounts.ErrLeaseLost if it is not, and nothing is stored then. A job that
-	// has an outcome keeps it: Record returns the one that is stored.
+	// has an outcome keeps it, unless r supersedes it: Record returns the one that
+	// is stored.
 	Record(ctx context.Context, l accounts.Lease, r Result) (Result, error)
 	// Outcome returns ErrNotFound if there is none.
 	Outcome(ctx context.Context, id string) (Result, error)

@@ -18,6 +18,10 @@ type RetryError struct {
 	// Block keeps the job, and its lane, until an operator retries or cancels it:
 	// After does not count. It is for jobs that have a lane.
 	Block bool
+	// Doubt says that a call may have left that Telegram acts on: if the job is over
+	// before it is run again, nobody knows what became of it. See
+	// dispatch.Dispatcher.Doubtful.
+	Doubt bool
 	Err   error
 }
 

@@ -22,5 +22,8 @@ func traceparent(ctx context.Context) string {
 // WithTrace returns a context whose spans are part of what the envelope's trace
 // names, or ctx if that is no traceparent.
 func (e *Envelope) WithTrace(ctx context.Context) context.Context {
+	if e.Trace == "" {
+		return ctx
+	}
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{headerTraceparent: e.Trace})
 }

@@ -18,29 +18,56 @@ import (
 // wakeScript tells the worker that serves an account of new work. Nobody may
 // listen: a sweep finds what was not told.
 //
-// KEYS[1] owner key; ARGV[1] message.
+// KEYS[1] owner key; ARGV messages.
 var wakeScript = redis.NewScript(`
 local channel = redis.call("GET", KEYS[1])
-if channel then
-	return redis.call("PUBLISH", channel, ARGV[1])
+for _, wake in ipairs(channel and ARGV or {}) do
+	redis.call("PUBLISH", channel, wake)
 end
-return -1`)
+return 0`)
+
+// putScript has the effect of asynq's enqueue, or of its schedule, for a job that
+// has a priority or may be over before it is begun.
+//
+// KEYS task, its line or scheduled, expires; ARGV message, id, now in nanoseconds
+// or "", time of the schedule in seconds or "", time at which it is over in seconds
+// or "", "first" or "".
+var putScript = redis.NewScript(`
+if redis.call("EXISTS", KEYS[1]) == 1 then
+	return 0
+end
+redis.call("HSET", KEYS[1], "msg", ARGV[1], "state", ARGV[4] == "" and "pending" or "scheduled")
+if ARGV[4] == "" then
+	redis.call("HSET", KEYS[1], "pending_since", ARGV[3])
+	redis.call("LPUSH", KEYS[2], ARGV[2])
+else
+	redis.call("ZADD", KEYS[2], ARGV[4], ARGV[2])
+end
+if ARGV[5] ~= "" then
+	redis.call("ZADD", KEYS[3], ARGV[5], ARGV[2])
+end
+if ARGV[6] ~= "" then
+	redis.call("HSET", KEYS[1], ARGV[6], 1)
+end
+return 1`)
 
 // withdrawScript takes a task back that no worker has begun.
 //
-// KEYS task, pending, scheduled; ARGV id, prefix of the queue's lanes.
+// KEYS task, scheduled, expires; ARGV id, prefixes of the queue's keys, ours and
+// asynq's.
 var withdrawScript = lane.Script(`
 local state = redis.call("HGET", KEYS[1], "state")
 if state == "pending" then
 	local lane = laneOf(KEYS[1])
 	if not (lane and unpark(ARGV[2], ARGV[1], lane)) then
-		redis.call("LREM", KEYS[2], 0, ARGV[1])
+		redis.call("LREM", lineOf(ARGV[2], ARGV[3], KEYS[1]), 0, ARGV[1])
 	end
 elseif state == "scheduled" then
-	redis.call("ZREM", KEYS[3], ARGV[1])
+	redis.call("ZREM", KEYS[2], ARGV[1])
 else
 	return 0
 end
+redis.call("ZREM", KEYS[3], ARGV[1])
 return redis.call("DEL", KEYS[1])`)
 
 // Wake is a message on a WakeChannel: the account has new work, now or at Due.
@@ -76,21 +103,24 @@ func ParseWake(s string) (Wake, error) {
 }
 
 // asynq's keys of a queue, v0.26.0.
-func pendingKey(queue string) string   { return "asynq:{" + queue + "}:pending" }
-func activeKey(queue string) string    { return "asynq:{" + queue + "}:active" }
-func scheduledKey(queue string) string { return "asynq:{" + queue + "}:scheduled" }
-func retryKey(queue string) string     { return "asynq:{" + queue + "}:retry" }
-func archivedKey(queue string) string  { return "asynq:{" + queue + "}:archived" }
-func taskKey(queue, id string) string  { return "asynq:{" + queue + "}:t:" + id }
+func asynqPrefix(queue string) string  { return "asynq:{" + queue + "}:" }
+func pendingKey(queue string) string   { return asynqPrefix(queue) + "pending" }
+func activeKey(queue string) string    { return asynqPrefix(queue) + "active" }
+func scheduledKey(queue string) string { return asynqPrefix(queue) + "scheduled" }
+func retryKey(queue string) string     { return asynqPrefix(queue) + "retry" }
+func archivedKey(queue string) string  { return asynqPrefix(queue) + "archived" }
+func taskKey(queue, id string) string  { return asynqPrefix(queue) + "t:" + id }
 
 const queuesKey = "asynq:queues"
 
 // transfer travels in the context through asynq.Client, which turns errors of
 // Redis into text and has no room for another question.
 type transfer struct {
-	resultKey string // read beside the enqueue; "" is not asked
-	outcome   []byte // what was there
-	err       error  // of the connection
+	first     bool      // the job passes others
+	over      time.Time // when the job is over if it was not begun; zero: never
+	resultKey string    // read beside the enqueue; "" is not asked
+	outcome   []byte    // what was there
+	err       error     // of the connection
 }
 
 type transferKey struct{}
@@ -118,7 +148,13 @@ func (w *wakeClient) EvalSha(ctx context.Context, sha string, keys []string, arg
 	if !ok {
 		return w.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	}
-	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd { return p.EvalSha(ctx, sha, keys, args...) })
+	ours, ourKeys, ourArgs := put(ctx, wake, keys, args)
+	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd {
+		if ours != nil {
+			return ours.EvalSha(ctx, p, ourKeys, ourArgs...)
+		}
+		return p.EvalSha(ctx, sha, keys, args...)
+	})
 }
 
 // Eval is EvalSha for a server that has not seen the script.
@@ -127,7 +163,38 @@ func (w *wakeClient) Eval(ctx context.Context, src string, keys []string, args .
 	if !ok {
 		return w.UniversalClient.Eval(ctx, src, keys, args...)
 	}
-	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd { return p.Eval(ctx, src, keys, args...) })
+	ours, ourKeys, ourArgs := put(ctx, wake, keys, args)
+	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd {
+		if ours != nil {
+			return ours.Eval(ctx, p, ourKeys, ourArgs...)
+		}
+		return p.Eval(ctx, src, keys, args...)
+	})
+}
+
+// put returns putScript in the place of asynq's, nil for a job that asynq's will do
+// for.
+func put(ctx context.Context, wake Wake, keys []string, args []any) (*redis.Script, []string, []any) {
+	tr, _ := ctx.Value(transferKey{}).(*transfer)
+	if tr == nil || !tr.first && tr.over.IsZero() {
+		return nil, nil, nil
+	}
+	prefix := lane.Prefix(Queue(wake.Account))
+	line, over, first := keys[1], "", ""
+	if !tr.over.IsZero() {
+		over = strconv.FormatInt(tr.over.Unix(), 10)
+	}
+	if tr.first {
+		first = "first"
+	}
+	keys = []string{keys[0], line, prefix + "expires"}
+	if !wake.Due.IsZero() { // asynq's arguments are message, due, id
+		return putScript, keys, []any{args[0], args[2], "", args[1], over, first}
+	}
+	if tr.first {
+		keys[1] = prefix + "first"
+	}
+	return putScript, keys, []any{args[0], args[1], args[2], "", over, first}
 }
 
 // enqueues recognises asynq's scripts by their keys: task and pending (args:
@@ -163,8 +230,11 @@ func (w *wakeClient) deliver(ctx context.Context, wake Wake, script func(redis.P
 	if tr != nil && tr.resultKey != "" {
 		outcome = p.Get(ctx, tr.resultKey)
 	}
-	owner := []string{OwnerKey(wake.Account)}
-	woken := wakeScript.EvalSha(ctx, p, owner, wake.String())
+	owner, wakes := []string{OwnerKey(wake.Account)}, []any{wake.String()}
+	if tr != nil && !tr.over.IsZero() && wake.Due.IsZero() {
+		wakes = append(wakes, Wake{Account: wake.Account, Due: tr.over}.String())
+	}
+	woken := wakeScript.EvalSha(ctx, p, owner, wakes...)
 	_, _ = p.Exec(ctx) // every command has its own error
 
 	if tr != nil {
@@ -178,7 +248,7 @@ func (w *wakeClient) deliver(ctx context.Context, wake Wake, script func(redis.P
 	}
 	if cmd.Err() == nil && link.NoScript(woken.Err()) {
 		// The job is safe; if this wake is lost a sweep finds it.
-		_ = wakeScript.Eval(ctx, w.UniversalClient, owner, wake.String()).Err()
+		_ = wakeScript.Eval(ctx, w.UniversalClient, owner, wakes...).Err()
 	}
 	return cmd
 }

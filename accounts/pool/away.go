@@ -7,7 +7,6 @@ import (
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
-	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 )
@@ -16,10 +15,8 @@ import (
 // does not say so. The other errors of the kind are about logins, which this package
 // does not make. Source: core.telegram.org/api/errors#303-see-other.
 func elsewhere(err error) (dc int) {
-	if e, ok := tgerr.As(err); ok && e.Code == 303 && e.IsOneOf("FILE_MIGRATE", "STATS_MIGRATE") {
-		return e.Argument
-	}
-	return 0
+	v, _ := verdictOf(err)
+	return v.DC
 }
 
 // follow makes a call where err says that it belongs. Any other err, or nil, is the
@@ -35,26 +32,28 @@ func (c *Conn) follow(ctx context.Context, in bin.Encoder, out bin.Decoder, err 
 	d := c.at(dc)
 	err = d.invoke(ctx, in, out)
 	var connect *ConnectError
-	if keyRefused(err) && !errors.Is(err, ErrAnswerLost) && !errors.As(err, &connect) {
+	if d.refuses(err) && !errors.Is(err, ErrAnswerLost) && !errors.As(err, &connect) {
 		err = d.invoke(ctx, in, out) // it was not run, and a new key is made
 	}
 	return err
 }
 
-// leave gives up the key of a link, which was refused. The next caller makes a new
-// one; those who wait for answers on this link get them before it closes.
-func (d *center) leave(l *link) {
+// leave gives up a link, and with forget its key, which was refused. The next caller
+// makes a new one; those who wait for answers on this link get them before it closes.
+func (d *center) leave(l *link, forget bool) {
 	d.conn.mu.Lock()
 	defer d.conn.mu.Unlock()
 	if d.link == l {
 		l.leaving = true
-		d.forgetLocked()
+		if forget {
+			d.forgetLocked()
+		}
 	}
 }
 
 // lostKey gives up the key if a link ended because it was refused.
 func (d *center) lostKey(err error) bool {
-	if !d.isAway() || !keyRefused(err) {
+	if !d.isAway() || !d.refuses(err) {
 		return false
 	}
 	d.conn.mu.Lock()
@@ -77,23 +76,16 @@ func (d *center) logIn(ctx context.Context, l *link) error {
 	if authorized {
 		return nil
 	}
-	if err := c.allowed(method); err != nil {
-		return err
+	if err := c.allowed(method, nil); err != nil {
+		return err // before the account is asked for what would not be used
 	}
 	var exported tg.AuthExportedAuthorization
 	if err := c.home.invoke(ctx, &tg.AuthExportAuthorizationRequest{DCID: d.dc}, &exported); err != nil {
 		return ofAccount(err)
 	}
-	if !c.lease.Valid() {
-		return accounts.ErrLeaseLost
-	}
 	var answer tg.AuthAuthorizationBox
-	err := l.conn.Invoke(ctx, &tg.AuthImportAuthorizationRequest{ID: exported.ID, Bytes: exported.Bytes}, &answer)
-	if wait, ok := tgerr.AsFloodWait(err); ok {
-		return c.flooded(ctx, method, wait, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+	if err := c.ask(ctx, l, &tg.AuthImportAuthorizationRequest{ID: exported.ID, Bytes: exported.Bytes}, &answer); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,10 +100,12 @@ func ofAccount(err error) error {
 	if errors.As(err, &flood) {
 		return flood
 	}
-	for _, fact := range []error{accounts.ErrLeaseLost, accounts.ErrNeedsLogin, accounts.ErrBanned} {
-		if errors.Is(err, fact) {
-			return fmt.Errorf("%w: %v", fact, err)
-		}
+	fact := says(err)
+	if errors.Is(err, accounts.ErrLeaseLost) {
+		fact = accounts.ErrLeaseLost
+	}
+	if fact != nil {
+		return fmt.Errorf("%w: %v", fact, err)
 	}
 	return errors.New(err.Error())
 }

@@ -22,13 +22,15 @@ type Call struct {
 // request is a call that may be made.
 type request struct {
 	method string
+	in     bin.Encoder
 	call   *batching.Call
+	began  int64 // pauses that had begun when it was allowed
 }
 
 // request encodes a call and checks what forbids it without asking Telegram.
 func (c *Conn) request(in bin.Encoder, out bin.Decoder) (request, error) {
-	r := request{method: methodName(in)}
-	if err := c.allowed(r.method); err != nil {
+	r := request{method: methodName(in), in: in, began: c.floods.began.Load()}
+	if err := c.allowed(r.method, in); err != nil {
 		return r, err
 	}
 	var b bin.Buffer
@@ -42,6 +44,15 @@ func (c *Conn) request(in bin.Encoder, out bin.Decoder) (request, error) {
 	return r, nil
 }
 
+// stillAllowed looks again, once there is a connection, for pauses that have begun
+// since the request was made.
+func (c *Conn) stillAllowed(r request) error {
+	if c.floods.began.Load() == r.began {
+		return nil
+	}
+	return c.paused(r.method, r.in)
+}
+
 // answer waits for the answer to a request that was sent.
 func (l *link) answer(ctx context.Context, r request) error {
 	err := r.call.Wait(ctx)
@@ -51,7 +62,7 @@ func (l *link) answer(ctx context.Context, r request) error {
 	case errors.Is(err, batching.ErrAnswer):
 		err = fmt.Errorf("%s: %w: %v", r.method, ErrBadAnswer, err)
 	default:
-		err = l.at.failed(ctx, l, r.method, err)
+		err = l.at.failed(ctx, l, r, err)
 	}
 	l.trace(ctx, r, err)
 	return err
@@ -107,7 +118,7 @@ func (c *Conn) InvokeAll(ctx context.Context, calls []Call, ordered bool, done f
 func (d *center) sendAll(ctx context.Context, calls []Call, ordered bool) (l *link, rs []request, errs []error) {
 	rs = make([]request, len(calls))
 	errs = make([]error, len(calls))
-	var send []*batching.Call
+	some := false
 	for i, call := range calls {
 		if ordered && i > 0 && errs[i-1] != nil {
 			errs[i] = ErrNotRun
@@ -116,12 +127,9 @@ func (d *center) sendAll(ctx context.Context, calls []Call, ordered bool) (l *li
 		if rs[i], errs[i] = d.conn.request(call.In, call.Out); errs[i] != nil {
 			continue
 		}
-		if n := len(send); ordered && n > 0 {
-			rs[i].call.After(send[n-1])
-		}
-		send = append(send, rs[i].call)
+		some = true
 	}
-	if len(send) == 0 {
+	if !some {
 		return nil, rs, errs
 	}
 	l, err := d.open(ctx)
@@ -133,8 +141,25 @@ func (d *center) sendAll(ctx context.Context, calls []Call, ordered bool) (l *li
 		}
 		return nil, rs, errs
 	}
+	var send []*batching.Call
+	for i, r := range rs {
+		switch {
+		case errs[i] != nil:
+			continue
+		case ordered && i > 0 && errs[i-1] != nil:
+			errs[i] = ErrNotRun
+			continue
+		}
+		if errs[i] = d.conn.stillAllowed(r); errs[i] != nil {
+			continue
+		}
+		if n := len(send); ordered && n > 0 {
+			r.call.After(send[n-1])
+		}
+		send = append(send, r.call)
+	}
 	if p := d.conn.pacer.Load(); p != nil {
-		l.sendPaced(ctx, p, calls, rs, errs, ordered)
+		l.sendPaced(ctx, p, rs, errs, ordered)
 		return l, rs, errs
 	}
 	l.conn.Send(send...)
@@ -186,11 +211,14 @@ func (i inTurn) behind(ctx context.Context, prev *batching.Call, by time.Time, i
 		return err
 	}
 	defer l.done()
-	if err := i.conn.keepPace(ctx, r.method, in, by); err != nil {
+	if err := i.conn.keepPace(ctx, r, by); err != nil {
 		return err
 	}
 	if prev != nil && prev.Conn() != l.conn {
 		return ErrNotRun // its connection is gone, so it has ended: look again
+	}
+	if err := i.conn.stillAllowed(r); err != nil {
+		return err
 	}
 	r.call.After(prev)
 	l.conn.Send(r.call)

@@ -42,6 +42,10 @@ func (d *center) connect(ctx context.Context) (*link, error) {
 		return nil, d.refused
 	}
 	if l == nil || l.leaving || l.fault() != nil {
+		if err := c.pausedAny(d.connecting()); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
 		// The link outlives the call that began it.
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		l = &link{at: d, cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
@@ -89,7 +93,10 @@ func (d *center) invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) er
 		return err
 	}
 	defer l.done()
-	if err := d.conn.keepPace(ctx, r.method, in, time.Time{}); err != nil {
+	if err := d.conn.keepPace(ctx, r, time.Time{}); err != nil {
+		return err
+	}
+	if err := d.conn.stillAllowed(r); err != nil {
 		return err
 	}
 	l.conn.Send(r.call)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
@@ -23,23 +22,22 @@ type Conn struct {
 	userID  atomic.Int64          // the account's own, once it is known
 	pacer   atomic.Pointer[pacer] // nil: the account has no limits
 
-	mu      sync.Mutex // guards below, and what the centers say it does
-	away    map[int]*center
-	closed  bool // for good
-	blocked map[string]time.Time
-	pace    accounts.Pace // the account's own
+	floods floods
+
+	mu     sync.Mutex // guards below, and what the centers say it does
+	away   map[int]*center
+	closed bool          // for good
+	pace   accounts.Pace // the account's own
 }
 
 var _ tg.Invoker = (*Conn)(nil)
 
 func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Flood) *Conn {
-	c := &Conn{pool: p, account: a, lease: l, away: map[int]*center{}, blocked: map[string]time.Time{}}
+	c := &Conn{pool: p, account: a, lease: l, away: map[int]*center{}}
 	c.home = &center{conn: c, dc: a.DC}
 	c.userID.Store(a.UserID)
 	c.setPace(a.Pace)
-	for _, f := range floods {
-		c.blocked[f.Method] = f.Until
-	}
+	c.floods.load(floods)
 	return c
 }
 
@@ -51,22 +49,11 @@ func (c *Conn) Account() accounts.Account {
 }
 
 // allowed checks what forbids a call without asking Telegram.
-func (c *Conn) allowed(method string) error {
+func (c *Conn) allowed(method string, in bin.Encoder) error {
 	if !c.lease.Valid() {
 		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until, ok := c.blocked[method]
-	if !ok {
-		return nil
-	}
-	wait := time.Until(until)
-	if wait <= 0 {
-		delete(c.blocked, method)
-		return nil
-	}
-	return &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: errStillBlocked}
+	return c.paused(method, in)
 }
 
 // at returns the center of a data center that is not the account's own.
@@ -126,8 +113,9 @@ func (c *Conn) close() {
 	}
 }
 
-// methodName is the TL name of a request.
+// methodName is the TL name of a request, of the innermost if others wrap it.
 func methodName(in bin.Encoder) string {
+	in = unwrapped(in)
 	if n, ok := in.(interface{ TypeName() string }); ok {
 		return n.TypeName()
 	}

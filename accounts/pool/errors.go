@@ -10,13 +10,14 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/batching"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 )
 
 // What a failed call means. An error of Telegram's own is a *tgerr.Error in the
 // chain: the call was answered and did nothing. Beside it, and beside
-// accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin and ErrBanned, there are
-// these. One of them may be in the chain with ErrNeedsLogin: when the key was
-// forgotten, it says what is known of the call.
+// accounts.FloodWaitError, ErrLeaseLost, ErrNeedsLogin, ErrBanned, ErrRestricted and
+// ErrFrozen, there are these. One of them may be in the chain with ErrNeedsLogin: when
+// the key was forgotten, it says what is known of the call.
 var (
 	// ErrNotSent: the call did not reach Telegram, or was refused by a rule of
 	// MTProto. It did nothing, and another try may do better.
@@ -30,8 +31,6 @@ var (
 	ErrAnswerLost = errors.New("the answer was lost")
 	// ErrBadAnswer: the call was answered, but not in a form this layer knows.
 	ErrBadAnswer = errors.New("the answer cannot be read")
-
-	errStillBlocked = errors.New("a flood wait is still running; nothing was sent")
 )
 
 // ConnectError: there is no connection, and nothing was sent.
@@ -48,41 +47,62 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// Names of errors by what they say of the account.
-// Source: core.telegram.org/api/errors, 401 UNAUTHORIZED and 406 NOT_ACCEPTABLE.
-var (
-	loginErrors = []string{"AUTH_KEY_UNREGISTERED", "AUTH_KEY_INVALID", "AUTH_KEY_DUPLICATED", "SESSION_REVOKED", "SESSION_EXPIRED"}
-	banErrors   = []string{"USER_DEACTIVATED", "USER_DEACTIVATED_BAN"}
-)
+// verdictOf is what an error of Telegram's in the chain means; false if there is none.
+func verdictOf(err error) (rpcerror.Verdict, bool) {
+	e, ok := tgerr.As(err)
+	if !ok {
+		return rpcerror.Verdict{}, false
+	}
+	return rpcerror.Classify(e.Code, e.Message), true
+}
 
-// keyRefused tells an error by which an auth key is good for nothing any more.
-func keyRefused(err error) bool {
-	return errors.Is(err, errKeyForgotten) || tgerr.Is(err, loginErrors...)
+// refuses tells an error by which the auth key is good for nothing any more at this
+// data center. Away from home any 401 says so that is not about the account itself:
+// a new key is made there at no cost.
+func (d *center) refuses(err error) bool {
+	if errors.Is(err, errKeyForgotten) {
+		return true
+	}
+	v, answered := verdictOf(err)
+	switch v.Class {
+	case rpcerror.Login, rpcerror.KeyTwice:
+		return true
+	case rpcerror.Unbound:
+		return d.isAway()
+	case rpcerror.Fail:
+		e, _ := tgerr.As(err)
+		return answered && d.isAway() && e.Code == 401
+	}
+	return false
 }
 
 // failed turns the error of a call into one that says what to do. ctx is the
 // caller's.
-func (d *center) failed(ctx context.Context, l *link, method string, err error) error {
-	if wait, ok := tgerr.AsFloodWait(err); ok {
-		return d.conn.flooded(ctx, method, wait, err)
+func (d *center) failed(ctx context.Context, l *link, r request, err error) error {
+	v, answered := verdictOf(err)
+	if v.Wait > 0 {
+		return d.conn.flooded(ctx, r, v, err)
 	}
 	if errors.Is(err, batching.ErrNotRun) {
-		return fmt.Errorf("%s: %w: %v", method, ErrNotRun, err)
+		return fmt.Errorf("%s: %w: %v", r.method, ErrNotRun, err)
 	}
 	if d.isAway() {
 		err = fmt.Errorf("data center %d: %w", d.dc, err)
 	}
-	if _, ok := tgerr.As(err); ok {
-		if d.isAway() && keyRefused(err) {
-			d.leave(l)
+	if answered {
+		switch {
+		case d.isAway() && d.refuses(err):
+			d.leave(l, true)
+		case v.Class == rpcerror.Uninited || v.Class == rpcerror.Unbound:
+			d.leave(l, false) // the next one says again what client this is
 		}
-		return d.judged(ctx, fmt.Errorf("%s: %w", method, err))
+		return d.judged(ctx, fmt.Errorf("%s: %w", r.method, err))
 	}
 	fact := ErrNotSent
 	if errors.Is(err, batching.ErrLost) {
 		fact = ErrAnswerLost
 	}
-	err = fmt.Errorf("%s: %w: %w", method, fact, err)
+	err = fmt.Errorf("%s: %w: %w", r.method, fact, err)
 	if fault := l.fault(); errors.Is(fault, errKeyForgotten) {
 		// What left before the key was forgotten may have been run.
 		return d.judged(ctx, fmt.Errorf("%w: %w", fault, err))
@@ -96,59 +116,57 @@ func (d *center) connectFailed(ctx context.Context, err error, wait time.Duratio
 	if ctx.Err() != nil {
 		return fmt.Errorf("account %s: %w", account, accounts.ErrLeaseLost)
 	}
-	if flood, ok := tgerr.AsFloodWait(err); ok {
-		wait = max(wait, flood)
+	var flood *accounts.FloodWaitError
+	if v, _ := verdictOf(err); v.Wait > 0 && !errors.As(err, &flood) {
+		err = d.conn.pause(ctx, d.connecting(), v.Wait, err)
+	}
+	if errors.As(err, &flood) {
+		wait = max(wait, flood.Wait)
 	}
 	return d.judged(ctx, &ConnectError{Account: account, DC: d.dc, RetryAfter: wait, Err: err})
+}
+
+// facts is what the classes of errors say of the account.
+var facts = map[rpcerror.Class]struct {
+	status accounts.Status
+	err    error
+}{
+	rpcerror.Restrict: {accounts.Restricted, accounts.ErrRestricted},
+	rpcerror.Freeze:   {accounts.Frozen, accounts.ErrFrozen},
+	rpcerror.Login:    {accounts.NeedsLogin, accounts.ErrNeedsLogin},
+	rpcerror.KeyTwice: {accounts.NeedsLogin, accounts.ErrNeedsLogin},
+	rpcerror.Ban:      {accounts.Banned, accounts.ErrBanned},
+}
+
+// says is what an error says of the account, nil if nothing.
+func says(err error) error {
+	for _, f := range facts {
+		if errors.Is(err, f.err) {
+			return f.err
+		}
+	}
+	return nil
 }
 
 // judged adds what the error says of the account, and writes it down. A key that
 // another data center refuses says nothing: a new one can be made there.
 func (d *center) judged(ctx context.Context, err error) error {
 	c := d.conn
-	var (
-		status accounts.Status
-		fact   error
-	)
-	switch {
-	case keyRefused(err) && !d.isAway():
-		status, fact = accounts.NeedsLogin, accounts.ErrNeedsLogin
-	case tgerr.Is(err, banErrors...):
-		status, fact = accounts.Banned, accounts.ErrBanned
-	default:
+	v, _ := verdictOf(err)
+	if errors.Is(err, errKeyForgotten) {
+		v.Class = rpcerror.Login
+	}
+	fact, ok := facts[v.Class]
+	if !ok || d.isAway() && fact.err == accounts.ErrNeedsLogin {
 		return err
 	}
-	if tgerr.Is(err, "AUTH_KEY_DUPLICATED") {
+	if v.Class == rpcerror.KeyTwice {
 		c.pool.log.Error("one auth key was used from two places at once: a lease was violated, or the session is in use elsewhere", "account", c.account.ID)
 	}
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if serr := c.pool.registry.SetStatus(sctx, c.account.ID, status, err.Error()); serr != nil {
-		c.pool.log.Error("account status not stored", "account", c.account.ID, "status", status, "error", serr)
+	if serr := c.pool.registry.SetStatus(sctx, c.account.ID, fact.status, err.Error()); serr != nil {
+		c.pool.log.Error("account status not stored", "account", c.account.ID, "status", fact.status, "error", serr)
 	}
-	return fmt.Errorf("%w: %w", fact, err)
-}
-
-// flooded blocks the method for the account, here and for the next holder.
-func (c *Conn) flooded(ctx context.Context, method string, wait time.Duration, err error) error {
-	wait = min(max(wait, time.Second), 14*24*time.Hour)
-	until := time.Now().Add(wait)
-	flood := &accounts.FloodWaitError{Account: c.account.ID, Method: method, Wait: wait, Err: err}
-	c.mu.Lock()
-	known := c.blocked[method].Sub(until) > -time.Second
-	if !known {
-		c.blocked[method] = until
-	}
-	c.mu.Unlock()
-	if known {
-		return flood // calls that left together were refused together
-	}
-	c.pool.counts.floods.Add(1)
-	c.pool.counts.floodTime.Add(int64(wait))
-	fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if ferr := c.pool.floods.SaveFlood(fctx, accounts.Flood{Account: c.account.ID, Method: method, Until: until}); ferr != nil {
-		c.pool.log.Error("flood wait not stored; a successor would not know of it", "account", c.account.ID, "method", method, "error", ferr)
-	}
-	return flood
+	return fmt.Errorf("%w: %w", fact.err, err)
 }

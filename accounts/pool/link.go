@@ -109,7 +109,7 @@ func (d *center) ended(ctx context.Context, l *link, err error) {
 			c.pool.counts.connectFailures.Add(1)
 		}
 		l.err = d.connectFailed(ctx, err, wait)
-		if errors.Is(l.err, accounts.ErrNeedsLogin) || errors.Is(l.err, accounts.ErrBanned) {
+		if says(l.err) != nil {
 			c.mu.Lock()
 			d.refused = l.err // nobody waits for another refusal
 			c.mu.Unlock()
@@ -254,12 +254,27 @@ func (d *center) begin(ctx context.Context, l *link) error {
 	return nil
 }
 
+// ask makes a call that comes before all others on a link.
+func (c *Conn) ask(ctx context.Context, l *link, in bin.Encoder, out bin.Decoder) error {
+	r := request{method: methodName(in), in: in}
+	if err := c.allowed(r.method, in); err != nil {
+		return err
+	}
+	err := l.conn.Invoke(ctx, in, out)
+	if v, _ := verdictOf(err); v.Wait > 0 {
+		return c.flooded(ctx, r, v, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.method, err)
+	}
+	return nil
+}
+
 // learnSelf asks, once in an account's life, who it is.
 func (c *Conn) learnSelf(ctx context.Context, l *link) error {
 	var us tg.UserClassVector
-	err := l.conn.Invoke(ctx, &tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}, &us)
-	if err != nil {
-		return fmt.Errorf("users.getUsers: %w", err)
+	if err := c.ask(ctx, l, &tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}, &us); err != nil {
+		return err
 	}
 	for _, u := range us.Elems {
 		if u, ok := u.(*tg.User); ok && u.Self {

@@ -83,6 +83,14 @@ func (l *link) trace(ctx context.Context, r request, err error) {
 	span.End(trace.WithTimestamp(answered))
 }
 
+// nameOf is the name of Telegram's error, with its number.
+func nameOf(err error) string {
+	if telegram, ok := tgerr.As(err); ok {
+		return telegram.Message
+	}
+	return ""
+}
+
 // kindOf is what a trace says of an error: its type at Telegram, or ours.
 func kindOf(err error) string {
 	if telegram, ok := tgerr.As(err); ok {

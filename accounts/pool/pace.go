@@ -37,7 +37,7 @@ type pacer struct {
 
 	mu                       sync.Mutex // guards below, and is never held while waiting
 	all, messages, questions *bucket    // nil: no limit
-	chats                    map[chat]*bucket
+	chats                    map[int64]*bucket
 	crowd                    int // chats at which idle ones are forgotten
 }
 
@@ -148,11 +148,10 @@ func (p *pacer) try(t toll) bool {
 	return true
 }
 
-// pass returns when the call may leave, and whether that took time. The error is a
-// *accounts.PacedError if the call would have to wait beyond by, or ctx's. One that
-// queues has a turn of its own when it comes back; the others are told when theirs
-// might be.
-func (p *pacer) pass(ctx context.Context, t toll, by time.Time, queues bool) (waited bool, err error) {
+// pass returns when the call may leave. The error is a *accounts.PacedError if it would
+// have to wait beyond by, or ctx's. One that queues has a turn of its own when it comes
+// back; the others are told when theirs might be.
+func (p *pacer) pass(ctx context.Context, t toll, by time.Time, queues bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	began := time.Now()
@@ -160,10 +159,10 @@ func (p *pacer) pass(ctx context.Context, t toll, by time.Time, queues bool) (wa
 	d, slowest := g.delay(began, true)
 	if d == 0 {
 		g.take(began)
-		return false, nil
+		return nil
 	}
 	if began.Add(d).After(by) {
-		return false, p.sentAwayLocked(slowest, began, d, queues)
+		return p.sentAwayLocked(slowest, began, d, queues)
 	}
 	g.wait(1)
 	defer g.wait(-1)
@@ -172,16 +171,16 @@ func (p *pacer) pass(ctx context.Context, t toll, by time.Time, queues bool) (wa
 		err := sleep(ctx, d)
 		p.mu.Lock()
 		if err != nil {
-			return true, err
+			return err
 		}
 		now := time.Now()
 		if d, slowest = g.delay(now, false); d == 0 {
 			g.take(now)
 			p.counts.waited(first.what, now.Sub(began))
-			return true, nil
+			return nil
 		}
 		if now.Add(d).After(by) {
-			return true, p.sentAwayLocked(slowest, now, d, queues)
+			return p.sentAwayLocked(slowest, now, d, queues)
 		}
 	}
 }
@@ -217,28 +216,24 @@ func (p *pacer) passageLocked(t toll, now time.Time) (g passage) {
 }
 
 // chatLocked is the bucket of a chat, nil if it has no limit. It requires p.mu.
-func (p *pacer) chatLocked(c chat, now time.Time) *bucket {
+func (p *pacer) chatLocked(chat int64, now time.Time) *bucket {
 	what, limit := limitChat, p.pace.Chat
-	switch c.kind {
-	case group, channel:
+	if chat < 0 {
 		what, limit = limitGroup, p.pace.Group
-	case user:
-	default: // Saved Messages, or no chat
+	}
+	if chat == 0 || !limit.Limited() {
 		return nil
 	}
-	if !limit.Limited() {
-		return nil
-	}
-	b := p.chats[c]
+	b := p.chats[chat]
 	if b == nil {
 		if len(p.chats) >= p.crowd {
 			p.forgetLocked(now)
 		}
 		if p.chats == nil {
-			p.chats = map[chat]*bucket{}
+			p.chats = map[int64]*bucket{}
 		}
 		b = newBucket(what, limit)
-		p.chats[c] = b
+		p.chats[chat] = b
 	}
 	return b
 }
@@ -255,13 +250,13 @@ func (p *pacer) forget() {
 
 // forgetLocked leaves a map that is no larger than it has to be. It requires p.mu.
 func (p *pacer) forgetLocked(now time.Time) {
-	var kept map[chat]*bucket
+	var kept map[int64]*bucket
 	for c, b := range p.chats {
 		if b.idle(now) {
 			continue
 		}
 		if kept == nil {
-			kept = map[chat]*bucket{}
+			kept = map[int64]*bucket{}
 		}
 		kept[c] = b
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -54,16 +53,25 @@ var tolls = map[string]tollKind{
 // toll is a call as pacing sees it.
 type toll struct {
 	kind tollKind
-	n    int  // messages
-	to   chat // of messages
+	n    int   // messages
+	to   int64 // their chat, as the Bot API numbers peers; 0: none, or Saved Messages
 }
 
-func (c *Conn) tollOf(method string, in bin.Encoder) toll {
-	t := toll{kind: tolls[method]}
+func (c *Conn) tollOf(r request) toll {
+	t := toll{kind: tolls[r.method]}
 	if t.kind != tollMessage {
 		return t
 	}
-	t.to, _ = c.chatOf(in)
+	in := unwrapped(r.in)
+	switch in := in.(type) {
+	case interface{ GetPeer() tg.InputPeerClass }:
+		t.to = c.chat(in.GetPeer())
+	case interface{ GetToPeer() tg.InputPeerClass }: // a forward
+		t.to = c.chat(in.GetToPeer())
+	}
+	if t.to == c.userID.Load() {
+		t.to = 0
+	}
 	switch in := in.(type) {
 	case *tg.MessagesForwardMessagesRequest:
 		t.n = len(in.ID)
@@ -89,7 +97,7 @@ func (c *Conn) paceBy() (by time.Time) {
 
 // keepPace returns when the call may leave: at once, or by then at the latest. The zero
 // time is paceBy. The error is a *accounts.PacedError if that is too early.
-func (c *Conn) keepPace(ctx context.Context, method string, in bin.Encoder, by time.Time) error {
+func (c *Conn) keepPace(ctx context.Context, r request, by time.Time) error {
 	p := c.pacer.Load()
 	if p == nil {
 		return nil
@@ -97,35 +105,24 @@ func (c *Conn) keepPace(ctx context.Context, method string, in bin.Encoder, by t
 	if by.IsZero() {
 		by = time.Now().Add(paceWait)
 	}
-	waited, err := p.pass(ctx, c.tollOf(method, in), by, true)
-	return c.stillAllowed(method, waited, err)
-}
-
-// stillAllowed is for what a pacer has said: a flood wait may have begun while a call
-// waited for its turn.
-func (c *Conn) stillAllowed(method string, waited bool, err error) error {
-	if waited && err == nil {
-		err = c.allowed(method)
-	}
-	return err
+	return p.pass(ctx, c.tollOf(r), by, true)
 }
 
 // sendPaced makes calls leave as their pace lets them: together those that need not
 // wait, and then one by one while paceWait lasts. Those that do not leave have an error.
 // In no order, none waits for one before it whose chat has to.
-func (l *link) sendPaced(ctx context.Context, p *pacer, calls []Call, rs []request, errs []error, ordered bool) {
+func (l *link) sendPaced(ctx context.Context, p *pacer, rs []request, errs []error, ordered bool) {
 	c, by := l.at.conn, time.Now().Add(paceWait)
 	var now []*batching.Call
 	var later []int
-	for i := range calls {
-		if errs[i] != nil {
-			continue
-		}
-		if ordered && len(later) > 0 || !p.try(c.tollOf(rs[i].method, calls[i].In)) {
+	for i, r := range rs {
+		switch {
+		case errs[i] != nil:
+		case ordered && len(later) > 0, !p.try(c.tollOf(r)):
 			later = append(later, i)
-			continue
+		default:
+			now = append(now, r.call)
 		}
-		now = append(now, rs[i].call)
 	}
 	if len(now) > 0 {
 		l.conn.Send(now...)
@@ -136,12 +133,15 @@ func (l *link) sendPaced(ctx context.Context, p *pacer, calls []Call, rs []reque
 			errs[i] = ErrNotRun
 			continue
 		}
-		waited, err := p.pass(ctx, c.tollOf(rs[i].method, calls[i].In), by, why == nil)
-		if errs[i] = c.stillAllowed(rs[i].method, waited, err); errs[i] == nil {
-			l.conn.Send(rs[i].call)
-			continue
+		err := p.pass(ctx, c.tollOf(rs[i]), by, why == nil)
+		if err == nil {
+			err = c.stillAllowed(rs[i]) // it may have waited
 		}
-		why = errs[i]
+		if errs[i] = err; err == nil {
+			l.conn.Send(rs[i].call)
+		} else {
+			why = err
+		}
 	}
 }
 

@@ -149,35 +149,6 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-func TestFloodWaitIsKept(t *testing.T) {
-	t.Parallel()
-	f := setup(t, pool.Config{})
-	f.Sim.AddFault(tgsim.Fault{Method: "contacts.resolveUsername", Code: 420, Error: "FLOOD_WAIT_300", Times: 1})
-	resolve := func(c *pool.Conn) error {
-		_, err := tg.NewClient(c).ContactsResolveUsername(t.Context(), &tg.ContactsResolveUsernameRequest{Username: "alice"})
-		return err
-	}
-	var flood *accounts.FloodWaitError
-	c := f.acquire(t)
-	if err := resolve(c); !errors.As(err, &flood) || flood.Wait != 300*time.Second || flood.Method != "contacts.resolveUsername" {
-		t.Fatalf("error = %v, want a flood wait of 300s for contacts.resolveUsername", err)
-	}
-	if err := resolve(c); !errors.As(err, &flood) || flood.Wait > 300*time.Second {
-		t.Fatalf("error = %v, want the rest of the flood wait", err)
-	}
-	if err := getSelf(t.Context(), c); err != nil {
-		t.Errorf("another method: %v", err)
-	}
-	// The next holder knows of it.
-	f.pool.Drop("alice")
-	if err := resolve(f.acquire(t)); !errors.As(err, &flood) {
-		t.Errorf("after a hand-over: error = %v, want a flood wait", err)
-	}
-	if n := f.count("contacts.resolveUsername"); n != 1 {
-		t.Errorf("the blocked method was called %d times, want once", n)
-	}
-}
-
 func TestSessionThatTelegramRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

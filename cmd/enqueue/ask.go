@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -94,48 +93,32 @@ if it did not, 4 if there is no outcome yet.`,
 }
 
 func cancelCommand(env *cli.Env) *cobra.Command {
-	return moveCommand(env, &cobra.Command{
+	var redisURL string
+	cmd := &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Take a job off its line",
 		Long: `Take a job off its line. A job that runs, or is done, cannot be cancelled; but a sync
 that runs ends after the page that is under way.`,
 		Example: `  enqueue cancel 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21`,
-	}, (*jobs.Client).Cancel, "runs or is done already, so it is not cancelled")
-}
-
-func retryCommand(env *cli.Env) *cobra.Command {
-	return moveCommand(env, &cobra.Command{
-		Use:   "retry ID",
-		Short: "Run a job again that waits or is blocked",
-		Long: `Run a job again now that waits to be tried again, or that failed for good and
-blocks its lane (see --order-policy of send). A job that has its outcome is not
-run again: enqueue it anew.`,
-		Example: `  enqueue retry 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21
-  enqueue list --account alice --state blocked`,
-	}, (*jobs.Client).Retry, "neither waits to be tried again nor blocks its lane")
-}
-
-// moveCommand is a command that takes a job from where it waits.
-func moveCommand(env *cli.Env, cmd *cobra.Command, move func(*jobs.Client, context.Context, string) error, refused string) *cobra.Command {
-	var redisURL string
-	cmd.Args = cli.Args("ID")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return withProducer(cmd.Context(), redisURL, func(p *producer) error {
-			err := move(p.client, cmd.Context(), args[0])
-			switch {
-			case errors.Is(err, jobs.ErrNotFound):
-				return fmt.Errorf("no job with the id %q is on a line", args[0])
-			case errors.Is(err, jobs.ErrRunning):
-				return fmt.Errorf("job %s %s; `enqueue get %s` shows it", args[0], refused, args[0])
-			case err != nil:
-				return err
-			}
-			r, err := p.client.Get(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return printResult(env.Out, r, false)
-		})
+		Args:    cli.Args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withProducer(cmd.Context(), redisURL, func(p *producer) error {
+				err := p.client.Cancel(cmd.Context(), args[0])
+				switch {
+				case errors.Is(err, jobs.ErrNotFound):
+					return fmt.Errorf("no job with the id %q is on a line", args[0])
+				case errors.Is(err, jobs.ErrRunning):
+					return fmt.Errorf("job %s runs or is done already, so it is not cancelled; `enqueue get %s` shows it", args[0], args[0])
+				case err != nil:
+					return err
+				}
+				r, err := p.client.Get(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return printResult(env.Out, r, false)
+			})
+		},
 	}
 	cli.RedisVar(cmd.Flags(), &redisURL)
 	return cmd

@@ -95,7 +95,7 @@ func TestCancel(t *testing.T) {
 func TestRetry(t *testing.T) {
 	b := setup(t)
 	id := b.enqueue("alice", "k")
-	if got := b.run("retry", id); got != (ran{1, "", "enqueue: job " + id + " neither waits to be tried again nor blocks its lane; `enqueue get " + id + "` shows it\n"}) {
+	if got := b.run("retry", id); got != (ran{1, "", "enqueue: job " + id + " runs, waits for its turn, or has ended otherwise by now; `enqueue get " + id + "` shows it\n"}) {
 		t.Errorf("%+v", got)
 	}
 	// A worker has left it to an operator.
@@ -110,7 +110,7 @@ func TestRetry(t *testing.T) {
 	if got := b.run("retry", id); got != (ran{0, id + "  alice  send  pending\n", ""}) {
 		t.Errorf("%+v", got)
 	}
-	if got := b.run("retry", someID); got != (ran{1, "", "enqueue: no job with the id \"" + someID + "\" is on a line\n"}) {
+	if got := b.run("retry", someID); got != (ran{1, "", "enqueue: no job with the id \"" + someID + "\" is on a line, and Redis has no outcome of it; ask the ledger with --database\n"}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -159,9 +159,15 @@ func TestList(t *testing.T) {
 	}
 }
 
-// setupLedger gives a test a ledger with outcomes, and the URL of a role that may
-// read them and nothing else.
-func setupLedger(t *testing.T, rs ...jobs.Result) (readerURL string) {
+// What a role needs: to look at outcomes, and to delete them.
+const (
+	reads   = "GRANT SELECT ON outcomes TO "
+	deletes = "GRANT SELECT, DELETE ON outcomes, batch_calls, sync_cursors TO "
+)
+
+// setupLedger gives a test a ledger with outcomes, and the URL of a role that may do
+// with them what it is granted, and nothing else.
+func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string) {
 	t.Helper()
 	ctx, admin := t.Context(), testenv.Postgres(t)
 	d, err := db.Open(ctx, admin, db.Config{})
@@ -177,15 +183,15 @@ func setupLedger(t *testing.T, rs ...jobs.Result) (readerURL string) {
 		t.Fatal(err)
 	}
 	for i, r := range rs {
-		_, err := conn.Exec(ctx, `INSERT INTO outcomes (id, account, kind, state, result, error, attempts, finished_at, worker, holder, token)
-			VALUES ($1, $2, $3, $4, $5, '{"name":"x","message":"it broke"}', 1, $6, 'w', 'w', 1)`,
-			r.ID, r.Account, r.Kind, r.State, r.Result, time.Unix(int64(i), 0))
+		_, err := conn.Exec(ctx, `INSERT INTO outcomes (id, account, kind, state, result, error, attempts, finished_at, worker, holder, token, payload)
+			VALUES ($1, $2, $3, $4, $5, '{"name":"x","message":"it broke"}', 1, $6, 'w', 'w', 1, $7)`,
+			r.ID, r.Account, r.Kind, r.State, r.Result, time.Unix(int64(i), 0), []byte(r.Payload))
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	role := "reader_" + strings.ToLower(rand.Text()) // roles are the whole server's
-	if _, err := conn.Exec(ctx, "CREATE ROLE "+role+" LOGIN PASSWORD 'hunter2'; GRANT SELECT ON outcomes TO "+role); err != nil {
+	if _, err := conn.Exec(ctx, "CREATE ROLE "+role+" LOGIN PASSWORD 'hunter2'; "+grant+role); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -208,7 +214,7 @@ func TestLedger(t *testing.T) {
 	onLine, big := b.enqueue("alice", "line"), b.enqueue("alice", "big")
 	old := func(n int) string { return fmt.Sprintf("0198c2f0-5c5e-7d8e-b2d4-00000000000%d", n) }
 	result := json.RawMessage(`{"message_id":42,"date":0,"peer":"p"}`)
-	reader := setupLedger(t,
+	reader := setupLedger(t, reads,
 		jobs.Result{ID: old(1), Account: "alice", Kind: jobs.KindSend, State: jobs.Failed},
 		jobs.Result{ID: old(2), Account: "bob", Kind: jobs.KindSend, State: jobs.Failed},
 		jobs.Result{ID: big, Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded, Result: result},

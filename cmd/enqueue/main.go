@@ -45,7 +45,7 @@ in a YAML file (--config). Exit codes: 0 ok, 1 the job or the command failed,
 	}
 	root.AddCommand(
 		sendCommand(env), resolveCommand(env), batchCommand(env), syncCommand(env), invokeCommand(env),
-		getCommand(env), waitCommand(env), cancelCommand(env), retryCommand(env), listCommand(env),
+		getCommand(env), waitCommand(env), cancelCommand(env), retryCommand(env), deleteCommand(env), listCommand(env),
 		parseCommand(env), methodsCommand(env),
 	)
 	return cli.Main(ctx, env, root, args)

@@ -92,6 +92,9 @@ func printDetails(out *cli.Out, r jobs.Result) error {
 	row("started", cli.Time(r.StartedAt))
 	row("finished", cli.Time(r.FinishedAt))
 	row("worker", r.Worker)
+	if len(r.Payload) > 0 {
+		row("payload", strconv.Quote(string(r.Payload)))
+	}
 	if err := t.Flush(); err != nil || !answer {
 		return err
 	}

@@ -161,7 +161,7 @@ func accountsList(env *cli.Env) *cobra.Command {
 					if err := env.Out.Object(a); err != nil {
 						return err
 					}
-					table.Row(string(a.ID), string(a.Kind), string(a.Status), number(a.UserID), strconv.Itoa(a.DC), accounts.Labels(a.Labels).String(), a.Worker, cmp.Or(a.Reason, a.Unserved))
+					table.Row(string(a.ID), string(a.Kind), a.status(), number(a.UserID), strconv.Itoa(a.DC), accounts.Labels(a.Labels).String(), a.Worker, cmp.Or(a.Reason, a.Unserved))
 				}
 				if len(page) < 1000 {
 					return table.Flush()
@@ -203,15 +203,14 @@ func accountsShow(env *cli.Env) *cobra.Command {
 				return err
 			}
 			vs[0].KnownPeers = known
+			if vs[0].Floods, err = store.Floods().Floods(ctx, a.ID); err != nil {
+				return err
+			}
 			if err := printAccount(env, vs[0]); err != nil {
 				return err
 			}
-			floods, err := store.Floods().Floods(ctx, a.ID)
-			if err != nil {
-				return err
-			}
-			for _, f := range floods {
-				if err := env.Out.Printf("flood wait: %s until %s\n", f.Method, cli.Time(f.Until)); err != nil {
+			for _, f := range vs[0].Floods {
+				if err := env.Out.Printf("flood wait: %s until %s (%s)\n", f.What(), cli.Time(f.Until), f.Error); err != nil {
 					return err
 				}
 			}
@@ -286,6 +285,24 @@ type accountView struct {
 	KnownPeers int    `json:"known_peers,omitempty"`
 	Worker     string `json:"worker,omitempty"`   // that holds it
 	Unserved   string `json:"unserved,omitempty"` // why no worker will
+
+	FloodedUntil time.Time        `json:"flooded_until,omitzero"` // all its calls wait until then
+	Floods       []accounts.Flood `json:"floods,omitempty"`       // in `show`
+}
+
+// flooded shows an active account whose calls all wait.
+func (v *accountView) flooded(f accounts.Flood) {
+	if v.Status == accounts.Active && !f.Until.IsZero() {
+		v.Status, v.Reason, v.FloodedUntil = accounts.Flooded, cmp.Or(v.Reason, f.Error), f.Until
+	}
+}
+
+// status is as tables show it.
+func (v accountView) status() string {
+	if v.FloodedUntil.IsZero() {
+		return string(v.Status)
+	}
+	return string(v.Status) + " until " + cli.Time(v.FloodedUntil)
 }
 
 func view(a accounts.Account) accountView {
@@ -295,12 +312,13 @@ func view(a accounts.Account) accountView {
 // look is one look at who holds accounts.
 type look struct {
 	leases   *db.Leases
+	floods   *db.Floods
 	unserved func(accounts.Labels) string
 }
 
 func lookAt(ctx context.Context, store *db.DB) (look, error) {
 	fleet, err := store.Leases().Fleet(ctx, "a list of accounts")
-	return look{leases: store.Leases(), unserved: fleet.WhyUnserved()}, err
+	return look{leases: store.Leases(), floods: store.Floods(), unserved: fleet.WhyUnserved()}, err
 }
 
 // views shows accounts that were listed by name.
@@ -312,6 +330,10 @@ func (l look) views(ctx context.Context, as []accounts.Account) ([]accountView, 
 	if err != nil {
 		return nil, err
 	}
+	floods, err := l.floods.Flooded(ctx, as[0].ID, as[len(as)-1].ID)
+	if err != nil {
+		return nil, err
+	}
 	vs := make([]accountView, len(as))
 	for i, a := range as {
 		vs[i] = view(a)
@@ -320,6 +342,7 @@ func (l look) views(ctx context.Context, as []accounts.Account) ([]accountView, 
 		if vs[i].Worker == "" && a.Status == accounts.Active {
 			vs[i].Unserved = l.unserved(a.Labels)
 		}
+		vs[i].flooded(floods[a.ID])
 	}
 	return vs, nil
 }
@@ -330,7 +353,7 @@ func printAccount(env *cli.Env, a accountView) error {
 	}
 	t := env.Out.Table()
 	for _, row := range [][2]string{
-		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", string(a.Status)}, {"reason", a.Reason},
+		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
 		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
 		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},

@@ -68,6 +68,8 @@ var (
 	descBacklog    = describe("harvest_backlog", "Answers with news that wait to be stored.")
 	descLag        = describe("harvest_lag_seconds", "Age of the oldest news that are being stored.")
 
+	descDeleted = describe("outcomes_deleted_total", "Outcomes that this worker deleted because of their age.")
+
 	descDBUp    = describe("database_up", "1 if the database answered the last question about the fleet.")
 	descDBConns = describe("database_connections", "Connections to the database.", "state")
 	descDBMax   = describe("database_connections_max", "Connections to the database at most; 0 is no limit.")
@@ -76,7 +78,7 @@ var (
 )
 
 // statuses are those of accounts that are told of even if no account has them.
-var statuses = []accounts.Status{accounts.Active, accounts.Paused, accounts.NeedsLogin, accounts.Banned}
+var statuses = []accounts.Status{accounts.Active, accounts.Paused, accounts.Restricted, accounts.Frozen, accounts.NeedsLogin, accounts.Banned}
 
 // Describe implements prometheus.Collector: all of Collect is checked as it comes.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
@@ -137,6 +139,7 @@ func (c *collector) peers(p points) {
 }
 
 func (c *collector) database(p points) {
+	p.count(descDeleted, float64(c.node.prunes.deleted.Load()))
 	s := c.node.db.Connections()
 	p.gauge(descDBConns, float64(s.InUse), "in_use")
 	p.gauge(descDBConns, float64(s.Idle), "idle")

@@ -53,7 +53,8 @@ func (k *keyFlags) load(env *cli.Env, dev string) (accounts.Keyset, error) {
 	if err != nil {
 		return accounts.Keyset{}, cli.Usage("the key file %s holds no key: %w", file, err)
 	}
-	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+	// A group may read it: that is how Kubernetes gives secrets to a user that is not root.
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o037 != 0 {
 		env.Log.Warn("others may read the key file; run chmod 600 on it", "file", file)
 	}
 	return keys, nil

@@ -25,6 +25,7 @@ type nodeConfig struct {
 	Resolver resolver.Config
 	Dispatch dispatch.Config
 	Handlers handlers.Config
+	Keep     db.Retention
 }
 
 // node is one worker, wired: leases above, connections and queues below.
@@ -37,6 +38,7 @@ type node struct {
 	resolver *resolver.Resolver
 	dispatch *dispatch.Dispatcher
 	handlers *handlers.Handlers
+	prunes   *retention
 	metrics  *metrics
 	log      *slog.Logger
 }
@@ -53,9 +55,11 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.bell = newBell(rdb, log)
 	cfg.Leases.Busy, cfg.Leases.Ring, cfg.Leases.Rung = n.pool.Uses, n.bell.ring, n.bell.rung
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
+	kept := store.Ledger(ledger)
+	n.prunes = &retention{ledger: kept, keep: cfg.Keep, log: log}
 	n.handlers = handlers.New(handlers.Deps{
 		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
-		Ledger: countedLedger{store.Ledger(ledger), n.metrics}, Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
+		Ledger: countedLedger{kept, n.metrics}, Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
 	}, cfg.Handlers)
 	return n
 }
@@ -86,10 +90,12 @@ func (n *node) Run(ctx context.Context) error {
 		begin(ctx, fail, "leases", n.leases.Run),
 		begin(ctx, fail, "dispatch", func(ctx context.Context) error { return n.dispatch.Run(ctx, n.handlers) }),
 		begin(ctx, fail, "bell", n.bell.Run),
+		begin(ctx, fail, "retention", n.prunes.Run),
 	}
 	<-ctx.Done()
 	n.log.Info("stopping: jobs in flight may finish", n.summary()...)
 
+	stages[4].stop()
 	stages[1].stop()
 	stages[2].stop()
 	stages[3].stop()

@@ -51,8 +51,9 @@ type runFlags struct {
 	idleAfter          time.Duration
 	namesADay          int
 
-	files fileFlags
-	pace  paceFlags
+	files     fileFlags
+	pace      paceFlags
+	retention retentionFlags
 }
 
 func runCommand(env *cli.Env) *cobra.Command {
@@ -91,6 +92,7 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
 	f.files.register(fs)
 	f.pace.register(fs)
+	f.retention.register(fs)
 	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
 	return cmd
 }
@@ -190,6 +192,9 @@ func (f *runFlags) config() (nodeConfig, error) {
 		return cfg, cli.Usage("--label: %w", err)
 	}
 	if err := f.files.config(&cfg.Handlers); err != nil {
+		return cfg, err
+	}
+	if cfg.Keep, err = f.retention.config(); err != nil {
 		return cfg, err
 	}
 	if cfg.Pool.DCs, err = parseDCs(f.dcs); err != nil {

@@ -23,16 +23,17 @@ var imports = map[string][]string{
 	"accounts":                 nil,
 	"peers":                    {"accounts"},
 	"jobs":                     base,
-	"accounts/pool":            {"accounts", "batching"},
-	"peers/resolver":           base,
+	"accounts/pool":            {"accounts", "batching", "internal/rpcerror"},
+	"peers/resolver":           append([]string{"internal/rpcerror"}, base...),
 	"jobs/dispatch":            append([]string{"jobs"}, base...),
 	"jobs/raw":                 append([]string{"jobs", "internal/tljson"}, base...),
-	"jobs/handlers":            append([]string{"jobs", "jobs/raw", "accounts/pool", "peers/resolver", "internal/tljson", "internal/outbound"}, base...),
+	"jobs/handlers":            append([]string{"jobs", "jobs/raw", "accounts/pool", "peers/resolver", "internal/tljson", "internal/outbound", "internal/rpcerror"}, base...),
 	"jobs/gateway":             append([]string{"jobs", "jobs/raw", "internal/tljson", "internal/outbound"}, base...),
 	"db/...":                   append([]string{"jobs"}, base...),
 	"batching":                 nil,
 	"internal/tljson/...":      nil,
 	"internal/outbound":        nil,
+	"internal/rpcerror":        nil,
 	"internal/tgsim/...":       nil,
 	"internal/cli/...":         append([]string{"jobs"}, base...),
 	"internal/archtest":        nil,
@@ -50,9 +51,10 @@ var restricted = []string{"cmd/...", "internal/testenv/...", "internal/simtest/.
 // pure packages know neither Telegram's library nor the database's; what they may
 // not import directly beyond that is listed with each.
 var pure = map[string][]string{
-	"accounts": {"github.com/hibiken/asynq"},
-	"peers":    {"github.com/hibiken/asynq"},
-	"jobs":     nil,
+	"accounts":          {"github.com/hibiken/asynq"},
+	"peers":             {"github.com/hibiken/asynq"},
+	"jobs":              nil,
+	"internal/rpcerror": {"github.com/hibiken/asynq"},
 }
 
 const (

@@ -39,8 +39,8 @@ func TestClaimIsFenced(t *testing.T) {
 	owner := jobs.OwnerKey("alice")
 	claim := func(channel string, token, number int, keep ...any) int {
 		t.Helper()
-		args := append([]any{channel, token, number, fenceTTL, k.task, 1, lane.Prefix("acct:alice")}, keep...)
-		n, err := claimScript.Run(ctx, rdb, []string{owner, tokenKey("alice"), k.active, k.lease, k.pending}, args...).Int()
+		args := append([]any{channel, token, number, fenceTTL, 1, lane.Prefix("acct:alice"), k.prefix}, keep...)
+		n, err := claimScript.Run(ctx, rdb, []string{owner, tokenKey("alice"), k.active, k.lease}, args...).Int()
 		if err != nil {
 			t.Fatalf("claim: %v", err)
 		}

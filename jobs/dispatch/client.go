@@ -11,6 +11,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
@@ -141,9 +142,15 @@ func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args
 			run, ours = byHash(retryScript), retryScript
 		}
 	}
-	if f.lane != "" && (a.kind == ackRetry || a.kind == ackRequeue) {
+	switch {
+	case a.kind == ackRequeue && f.lane == "":
+		ours = requeueScript
+	case a.kind == ackRequeue, a.kind == ackRetry && f.lane != "":
+		ours = backScript
+	}
+	if ours == requeueScript || ours == backScript {
 		keys, args = asBack(f, a, keys, args, wayOf(herr))
-		run, ours = byHash(backScript), backScript
+		run = byHash(ours)
 	}
 	if a.kind == ackRetry {
 		if sec, ok := args[2].(int64); ok {
@@ -151,9 +158,10 @@ func (d *Dispatcher) acknowledge(ctx context.Context, a ack, keys []string, args
 		}
 	}
 	ctx = context.WithoutCancel(ctx)
-	cmd, sent := d.send(ctx, a, f, keys, args, run)
+	doubt := inDoubt(herr)
+	cmd, sent := d.send(ctx, a, f, keys, args, run, doubt)
 	if sent && link.NoScript(cmd.Err()) && ours != nil {
-		cmd, sent = d.send(ctx, a, f, keys, args, bySource(ours))
+		cmd, sent = d.send(ctx, a, f, keys, args, bySource(ours), doubt)
 	}
 	if sent && link.NoScript(cmd.Err()) {
 		return cmd // asynq sends the source; the flight is as before
@@ -173,14 +181,22 @@ func (d *Dispatcher) dropped(f *flight, why string) {
 
 // send repeats an ack until Redis has taken it or the account's lease has ended.
 // asynq's own repetition uses a context that is over, and ends with its lease.
-func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, args []any, run script) (cmd *redis.Cmd, sent bool) {
+func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, args []any, run script, doubt bool) (cmd *redis.Cmd, sent bool) {
 	warned := false
+	ended := a.kind == ackDone || a.kind == ackComplete
 	for wait := link.MinPause; f.lease.Valid(); wait = min(2*wait, link.MaxPause) {
 		d.shared.Do(ctx, func(p redis.Pipeliner) {
+			if doubt {
+				doubtScript.Eval(ctx, p, []string{queueKeys(a.queue).task + a.id})
+			}
 			cmd = run(ctx, p, keys, args...)
-			if f.marks > 0 && (a.kind == ackDone || a.kind == ackComplete) {
-				// The job has its outcome; a mark that it was cancelled has done its duty.
+			// The job has its outcome; a mark that it was cancelled, or will be over, has
+			// done its duty.
+			if ended && f.marks > 0 {
 				p.SRem(ctx, jobs.CancelledKey(f.acct.id), a.id)
+			}
+			if ended && f.limited {
+				p.ZRem(ctx, lane.Prefix(a.queue)+"expires", a.id)
 			}
 		})
 		err := cmd.Err()
@@ -212,6 +228,11 @@ func (d *Dispatcher) send(ctx context.Context, a ack, f *flight, keys []string, 
 // await waits for ch, and reports false if the lease ended or the dispatcher gave
 // up before.
 func (d *Dispatcher) await(lease accounts.Lease, ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return lease.Valid()
+	default:
+	}
 	for lease.Valid() {
 		t := time.NewTimer(min(lease.Remaining(), leasePoll))
 		select {

@@ -371,6 +371,56 @@ func TestContractRetryEffect(t *testing.T) {
 	}
 }
 
+// What jobs.Client writes itself, for jobs that have a priority or a limit, is what
+// asynq's enqueue and schedule write, and more of its own.
+func TestContractPutEffect(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]jobs.Option{"enqueue": nil, "schedule": jobs.Delay(time.Hour)} {
+		leave := func(opts ...jobs.Option) map[string]string {
+			b := setup(t)
+			ctx := context.Background()
+			if opt != nil {
+				opts = append(opts, opt)
+			}
+			j := b.enqueue("alice", "hello", opts...)
+			left := map[string]string{}
+			for _, key := range b.rdb.Keys(ctx, "asynq:*").Val() {
+				left[strings.ReplaceAll(key, j.ID, "ID")] = b.rdb.Type(ctx, key).Val()
+			}
+			for field := range b.rdb.HGetAll(ctx, "asynq:{acct:alice}:t:"+j.ID).Val() {
+				left["field "+field] = ""
+			}
+			left["state"] = b.rdb.HGet(ctx, "asynq:{acct:alice}:t:"+j.ID, "state").Val()
+			left["line"] = fmt.Sprint(b.rdb.LLen(ctx, "asynq:{acct:alice}:pending").Val())
+			left["due"] = fmt.Sprint(len(b.rdb.ZRangeByScore(ctx, "asynq:{acct:alice}:scheduled", &redis.ZRangeBy{
+				Min: fmt.Sprint(time.Now().Add(59 * time.Minute).Unix()), Max: "+inf",
+			}).Val()))
+			if info, err := asynq.NewInspectorFromRedisClient(b.rdb).GetTaskInfo("acct:alice", j.ID); err != nil || info.ID != j.ID {
+				t.Errorf("asynq's tools see %v, %v", info, err)
+			}
+			return left
+		}
+		want, got := leave(), leave(jobs.ExpireIn(2*time.Hour))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-asynq +jobs):\n%s\n%s", name, diff, upgrade)
+		}
+	}
+}
+
+// asynq's tools put tasks on the line with the state that a dequeue wants there.
+func TestContractLineState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	j := b.enqueue("alice", "hello", jobs.Delay(time.Hour))
+	if err := asynq.NewInspectorFromRedisClient(b.rdb).RunTask("acct:alice", j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.rdb.HGet(ctx, "asynq:{acct:alice}:t:"+j.ID, "state").Val(); s != "pending" || b.rdb.LLen(ctx, "asynq:{acct:alice}:pending").Val() != 1 {
+		t.Errorf("a task that asynq's tools run has the state %q. %s", s, upgrade)
+	}
+}
+
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	(&bench{t: t}).until(what+" has come", ok)

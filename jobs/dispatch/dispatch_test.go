@@ -422,7 +422,7 @@ func TestCancelled(t *testing.T) {
 		}
 	}
 	close(gate)
-	want := []seen{{"running", false}, {"scheduled", true}, {"pending", false}, {"cancelled", true}}
+	want := []seen{{"running", false}, {"cancelled", true}, {"scheduled", true}, {"pending", false}}
 	for _, s := range want {
 		if g := recv(t, s.text, got); g != s {
 			t.Errorf("got %+v, want %+v", g, s)

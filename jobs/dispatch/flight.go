@@ -31,6 +31,8 @@ type flight struct {
 	lease    accounts.Lease // under which it was dequeued
 	landedAt time.Time
 	first    bool          // it was never run before
+	over     bool          // it was begun because it is over
+	limited  bool          // the account had jobs that may yet be over
 	returned chan struct{} // closed when no handler runs, or will run, for it
 
 	// Size of the account's set of cancelled jobs at the dequeue, at least 1 for a job
@@ -49,9 +51,9 @@ type flight struct {
 	acked      bool               // that is over, one way or the other
 }
 
-func newFlight(a *account, lease accounts.Lease, id string, marks int64) *flight {
+func newFlight(a *account, lease accounts.Lease, id string, p pulled) *flight {
 	return &flight{
-		key: flightKey{a.queue, id}, acct: a, lease: lease, marks: marks,
+		key: flightKey{a.queue, id}, acct: a, lease: lease, marks: p.marks, limited: p.limits > 0,
 		landedAt: time.Now(), returned: make(chan struct{}),
 	}
 }

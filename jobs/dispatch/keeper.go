@@ -18,6 +18,8 @@ import (
 const (
 	visitBatch = 200             // accounts in one round trip
 	steady     = 5 * time.Second // Redis is well if it has answered for so long
+	// overAgain is after how long to look again at a job that is over while it is run.
+	overAgain = 10 * time.Second
 )
 
 // keep takes lines over, looks after scheduled and retried jobs, sweeps, and
@@ -93,6 +95,7 @@ type visit struct {
 	lease accounts.Lease
 	claim uint64   // not 0: take the keys over first; numbers grow
 	keep  []string // jobs in flight: they stay active
+	hurry bool     // what waits to be tried again is due now
 	pulls uint64   // when the visit began
 	known int      // jobs in flight then
 }
@@ -113,17 +116,17 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 	var calls []scripted
 	for _, v := range vs {
 		k := queueKeys(v.acct.queue)
-		owner := jobs.OwnerKey(v.acct.id)
+		owner, prefix := jobs.OwnerKey(v.acct.id), lane.Prefix(v.acct.queue)
 		if v.claim > 0 {
-			args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, k.task, now.UnixNano(), lane.Prefix(v.acct.queue)}
+			args := []any{d.channel, v.lease.Token, v.claim, fenceTTL, now.UnixNano(), prefix, k.prefix}
 			for _, id := range v.keep {
 				args = append(args, id)
 			}
-			calls = append(calls, scripted{claimScript, []string{owner, tokenKey(v.acct.id), k.active, k.lease, k.pending}, args})
+			calls = append(calls, scripted{claimScript, []string{owner, tokenKey(v.acct.id), k.active, k.lease}, args})
 		}
 		calls = append(calls, scripted{lookScript,
-			[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner},
-			[]any{now.Unix(), k.task, now.UnixNano(), k.group, d.channel, lane.Prefix(v.acct.queue)}})
+			[]string{k.pending, k.active, k.paused, k.scheduled, k.retry, k.completed, owner, prefix + "expires"},
+			[]any{now.Unix(), now.UnixNano(), d.channel, prefix, k.prefix, int(overAgain / time.Second), flag(v.hurry)}})
 	}
 	cmds := d.runAll(ctx, calls)
 	failed := 0
@@ -144,6 +147,14 @@ func (d *Dispatcher) visit(ctx context.Context, vs []visit) {
 	if failed > 0 && d.health.err() == nil && ctx.Err() == nil {
 		d.log.Warn("accounts not looked after; trying again", "accounts", failed, "error", err)
 	}
+}
+
+// flag is a boolean as scripts read it.
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return ""
 }
 
 // claimed names the accounts that visits claim.
@@ -212,7 +223,8 @@ func (r *roster) takeVisits(now time.Time, limit int) (vs []visit, next time.Tim
 		case a.owesClaim && (a.pulling || a.phase == gained && a.flights > 0):
 			continue // whoever ends that tells us again
 		}
-		v := visit{acct: a, lease: a.lease, pulls: a.pulls, known: a.flights}
+		v := visit{acct: a, lease: a.lease, pulls: a.pulls, known: a.flights, hurry: a.hurry}
+		a.hurry = false
 		if a.owesClaim {
 			r.claims++
 			v.claim, a.claiming = r.claims, true
@@ -250,6 +262,9 @@ func (r *roster) visited(v visit, l looked, err error) {
 	a := v.acct
 	if v.claim > 0 {
 		a.claiming = false
+	}
+	if err != nil {
+		a.hurry = a.hurry || v.hurry
 	}
 	if a.lease != v.lease || a.phase == leaving {
 		return // a new lease owes its own claim

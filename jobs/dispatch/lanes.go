@@ -10,32 +10,35 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
 
-// dequeueScript takes the place of asynq's. It begins the oldest jobs that may be
-// begun: the next ones of lanes that are ready, then those of the line that need
-// not wait for others of their lanes; those that do are put into their lanes. A
-// lane in which so many run already as may is passed over.
+// dequeueScript takes the place of asynq's. It begins jobs that are over, whatever
+// else holds, and then the oldest that may be begun, those of high priority first:
+// the next ones of lanes that are ready, then those of the line that need not wait
+// for others of their lanes; those that do are put into their lanes. A lane in which
+// so many run already as may is passed over.
 //
 // A dequeue that arrives a second time, because go-redis repeats what was not
 // answered, is refused: what the first one began has no handler, and has to be
 // put back before a job behind it is begun.
 //
-// KEYS pending, paused, active, lease, cancelled, latest dequeue; ARGV expiry of
-// asynq's lease, task key prefix, prefix of the queue's lanes, name of this dequeue,
-// seconds that it is kept, jobs to begin at most, bytes from which on no more are
-// begun, jobs to sort at most, tasks to return for their lanes, jobs to begin of one
-// lane at most, and names of lanes with smaller numbers.
+// KEYS pending, paused, active, lease, cancelled, latest dequeue, first, over,
+// expires; ARGV expiry of asynq's lease, task key prefix, prefix of the queue's
+// lanes, name of this dequeue, seconds that it is kept, jobs to begin at most, bytes
+// from which on no more are begun, jobs to sort at most, tasks to return for their
+// lanes, jobs to begin of one lane at most, 1 if only jobs that are over may be
+// begun, and names of lanes with smaller numbers.
 //
 // It returns 1 if there may be more to begin, 2 if only of lanes in which so many
-// run as may, 0 if there is not; how many tasks are active, how many cancelled and
-// how many were begun; id, message and lane ("" if it is in none) of each of these;
-// and then, if none was, id and message of tasks whose lanes have to be found.
+// run as may, 0 if there is not; how many tasks are active, how many cancelled, how
+// many were begun, and how many may yet be over; id, message and lane ("" if it is
+// in none) of each that was begun; and then, if none was, id and message of tasks
+// whose lanes have to be found.
 var dequeueScript = lane.Script(`
 local p = ARGV[3]
 local most, bytes, most_lane, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10]), {}
-for i = 11, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
 	room[ARGV[i]] = tonumber(ARGV[i + 1])
 end
-local running = (#ARGV - 10) / 2
+local running = (#ARGV - 11) / 2
 local function roomIn(lane)
 	return room[lane] or most_lane
 end
@@ -63,7 +66,7 @@ local function begin(id, msg, lane)
 	end
 end
 local function answer(more, unsorted)
-	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3 }
+	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3, redis.call("ZCARD", KEYS[9]) }
 	for _, list in ipairs({ begun, unsorted }) do
 		for _, s in ipairs(list) do
 			a[#a + 1] = s
@@ -71,20 +74,67 @@ local function answer(more, unsorted)
 	end
 	return a
 end
-
-if redis.call("EXISTS", KEYS[2]) == 1 then
-	return answer(0, {})
+local function read(id)
+	local msg, lane, seq, state, over = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane", "seq", "state", "over"))
+	if msg and not lane then
+		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
+		lane = at and string.sub(msg, at + 1, at + 32)
+	end
+	-- A job that is over, or was, has only left its place on the line.
+	return msg, lane, seq, over or state and state ~= "pending"
 end
 
-for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
-	while roomIn(lane) > 0 and mayBegin() and redis.call("ZSCORE", p .. "lanes", lane) do
-		local id = redis.call("ZPOPMIN", p .. "lane:" .. lane)[1]
-		refresh(p, lane)
-		local msg = redis.call("HGET", ARGV[2] .. id, "msg")
-		if msg then
-			begin(id, msg, lane)
-		else
-			redis.call("DEL", ARGV[2] .. id) -- the task was deleted
+local lines = redis.call("EXISTS", KEYS[7], KEYS[8])
+while lines > 0 and mayBegin() do
+	local id = redis.call("RPOP", KEYS[8])
+	if not id then
+		break
+	end
+	local msg = redis.call("HGET", ARGV[2] .. id, "msg")
+	if msg then
+		begin(id, msg, "` + lane.Over + `")
+	else
+		redis.call("DEL", ARGV[2] .. id) -- the task was deleted
+	end
+end
+if ARGV[11] == "1" or redis.call("EXISTS", KEYS[2]) == 1 then
+	-- Places that were left do not pile up meanwhile.
+	for _, line in ipairs({ KEYS[7], KEYS[1] }) do
+		for _ = 1, tonumber(ARGV[8]) do
+			local id = redis.call("LINDEX", line, -1)
+			if not id then
+				break
+			end
+			local msg, _, _, left = read(id)
+			if msg and not left then
+				break
+			end
+			redis.call("RPOP", line)
+			if not msg then
+				redis.call("DEL", ARGV[2] .. id)
+			end
+		end
+	end
+	return answer(redis.call("LLEN", KEYS[8]) > 0 and 1 or 0, {})
+end
+
+-- Of lanes whose next job has a number below the limit.
+local function beginLanes(limit)
+	local below = limit and "(" .. limit or "+inf"
+	for _, lane in ipairs(redis.call("ZRANGEBYSCORE", p .. "lanes", "-inf", below, "LIMIT", 0, running + most + 1)) do
+		while roomIn(lane) > 0 and mayBegin() do
+			local at = redis.call("ZSCORE", p .. "lanes", lane)
+			if not at or limit and tonumber(at) >= limit then
+				break
+			end
+			local id = redis.call("ZPOPMIN", p .. "lane:" .. lane)[1]
+			refresh(p, lane)
+			local msg = redis.call("HGET", ARGV[2] .. id, "msg")
+			if msg then
+				begin(id, msg, lane)
+			else
+				redis.call("DEL", ARGV[2] .. id) -- the task was deleted
+			end
 		end
 	end
 end
@@ -92,21 +142,23 @@ end
 -- What leaves the line is cut off it at the end, and what goes to its lane is
 -- added to it at once: thousands may be on their way behind a head that waits.
 local left, parked = 0, {}
-local function read(id)
-	local msg, lane, seq = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane", "seq"))
-	if msg and not lane then
-		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
-		lane = at and string.sub(msg, at + 1, at + 32)
-	end
-	return msg, lane, seq
+local function isBehind(lane, seq)
+	local head = headOf(p, lane)
+	local first = redis.call("ZRANGE", p .. "lane:" .. lane, 0, 0, "WITHSCORES")
+	return waitsFor(head, seq) or first[1] and tonumber(first[2]) < seq
 end
-local function sorted(id)
+local function sorted(id, first)
 	local key = ARGV[2] .. id
-	local msg, lane, seq = read(id)
-	if msg and not lane then
-		return false
+	local msg, lane, seq, passed = read(id)
+	if passed and msg then
+		return true
 	end
-	left = left + 1
+	if msg and not lane then
+		if not first then
+			return false
+		end
+		lane = none -- whoever put it there has sorted it
+	end
 	if not msg then
 		redis.call("DEL", key) -- the task was deleted
 	elseif lane == none then
@@ -115,11 +167,11 @@ local function sorted(id)
 		if seq then
 			release(p, id, lane) -- asynq's tools may have put a head back on the line
 		else
-			seq = redis.call("INCR", p .. "seq")
+			seq = newNumber(p, first)
 			redis.call("HSET", key, "lane", lane, "seq", seq)
 		end
 		local waits = parked[lane]
-		if not waits and (roomIn(lane) <= 0 or headOf(p, lane) or redis.call("EXISTS", p .. "lane:" .. lane) == 1) then
+		if not waits and (roomIn(lane) <= 0 or isBehind(lane, tonumber(seq))) then
 			waits = {}
 			parked[lane] = waits
 		end
@@ -132,21 +184,29 @@ local function sorted(id)
 	end
 	return true
 end
-local stop = false
-while left < tonumber(ARGV[8]) and not stop do
-	local from = left
-	local some = redis.call("LRANGE", KEYS[1], -from - 50, -from - 1)
-	stop = #some == 0
-	for i = #some, 1, -1 do
-		if not mayBegin() or not sorted(some[i]) then
-			stop = true
-			break
+local function sortLine(line, first)
+	local here, stop = 0, false
+	while left < tonumber(ARGV[8]) and not stop do
+		local some = redis.call("LRANGE", line, -here - 50, -here - 1)
+		stop = #some == 0
+		for i = #some, 1, -1 do
+			if not mayBegin() or not sorted(some[i], first) then
+				stop = true
+				break
+			end
+			here, left = here + 1, left + 1
 		end
 	end
+	if here > 0 then
+		redis.call("LTRIM", line, 0, -here - 1)
+	end
 end
-if left > 0 then
-	redis.call("LTRIM", KEYS[1], 0, -left - 1)
+if lines > 0 then
+	beginLanes(0)
+	sortLine(KEYS[7], true)
 end
+beginLanes()
+sortLine(KEYS[1])
 for lane, waits in pairs(parked) do
 	redis.call("ZADD", p .. "lane:" .. lane, unpack(waits))
 	refresh(p, lane)
@@ -154,15 +214,15 @@ end
 local unsorted = {}
 if left == 0 and #begun == 0 then
 	for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[9]), -1)) do
-		local msg, lane = read(id)
-		if msg and not lane then
+		local msg, lane, _, passed = read(id)
+		if msg and not lane and not passed then
 			unsorted[#unsorted + 1] = id
 			unsorted[#unsorted + 1] = msg
 		end
 	end
 end
 
-if redis.call("LLEN", KEYS[1]) > 0 then
+if redis.call("LLEN", KEYS[1]) > 0 or lines > 0 and redis.call("EXISTS", KEYS[7], KEYS[8]) > 0 then
 	return answer(1, unsorted)
 end
 local more = 0
@@ -174,16 +234,37 @@ for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
 end
 return answer(more, {})`)
 
-// sortScript notes the lanes of tasks that are still there.
+// sortScript notes what it has been found that tasks ask for, of those that are
+// still there. One of high priority goes to the first line.
 //
-// KEYS[1] pending; ARGV task key prefix, and ids with their lanes.
+// KEYS pending, first, expires; ARGV task key prefix, and ids, each with its lane,
+// "first" or "", and the second at which it is over or "".
 var sortScript = redis.NewScript(`
-for i = 2, #ARGV, 2 do
-	local key = ARGV[1] .. ARGV[i]
-	if redis.call("EXISTS", key) == 1 then
-		redis.call("HSETNX", key, "lane", ARGV[i + 1])
+for i = 2, #ARGV, 4 do
+	local id, key = ARGV[i], ARGV[1] .. ARGV[i]
+	if redis.call("EXISTS", key) == 1 and redis.call("HSETNX", key, "lane", ARGV[i + 1]) == 1 then
+		if ARGV[i + 2] ~= "" and redis.call("LREM", KEYS[1], -1, id) == 1 then
+			redis.call("HSET", key, ARGV[i + 2], 1)
+			redis.call("LPUSH", KEYS[2], id)
+		end
+		if ARGV[i + 3] ~= "" then
+			redis.call("ZADD", KEYS[3], ARGV[i + 3], id)
+		end
 	end
 end
+return redis.status_reply("OK")`)
+
+// requeueScript has the effect of asynq's requeue: it puts a job that is in no lane
+// back at the head of its line.
+//
+// KEYS active, lease, task; ARGV id, prefixes of the queue's keys, ours and asynq's.
+var requeueScript = lane.Script(`
+if redis.call("LREM", KEYS[1], 0, ARGV[1]) == 0 then
+	return redis.error_reply("NOT FOUND")
+end
+redis.call("ZREM", KEYS[2], ARGV[1])
+redis.call("RPUSH", lineOf(ARGV[2], ARGV[3], KEYS[3]), ARGV[1])
+redis.call("HSET", KEYS[3], "state", "pending")
 return redis.status_reply("OK")`)
 
 // backScript ends the activity of a job that is in a lane and has no outcome. It
@@ -205,7 +286,7 @@ if ARGV[7] ~= "behind" then
 	redis.call("HSET", KEYS[1], "msg", ARGV[2])
 end
 local head, other = headOf(p, lane)
-if ARGV[7] == "behind" or head and head < number(p, KEYS[1]) then
+if ARGV[7] == "behind" or waitsFor(head, number(p, KEYS[1])) then
 	park(p, KEYS[1], id, lane, now)
 else
 	if head then
@@ -250,10 +331,13 @@ func wayOf(err error) way {
 }
 
 // asBack turns asynq's retry, or requeue, of a job in a lane into backScript's
-// arguments.
+// arguments, and the requeue of one that is in none into requeueScript's.
 func asBack(f *flight, a ack, keys []string, args []any, w way) ([]string, []any) {
 	k := queueKeys(a.queue)
 	now := time.Now()
+	if a.kind == ackRequeue && f.lane == "" {
+		return []string{k.active, k.lease, k.task + a.id}, []any{a.id, lane.Prefix(a.queue), k.prefix}
+	}
 	if a.kind == ackRequeue {
 		w = wayBehind
 		keys = []string{k.task + a.id, k.active, k.lease, k.retry, "", "", "", ""}

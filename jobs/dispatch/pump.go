@@ -42,23 +42,26 @@ type turn struct {
 	number uint64 // of the account's dequeues
 	most   int    // jobs to begin
 	sort   int    // jobs to sort into lanes
+	parked bool   // only jobs that are over may be begun
 	rooms  []any  // names of lanes with jobs in flight, and how many more are wanted of each
 }
 
 // begun is a task that a dequeue began.
 type begun struct {
 	id, msg string
-	lane    string // "" if it is in none
+	lane    string // "" if it is in none, lane.Over if it was begun for that
 	tried   bool   // it was run before
 }
 
 // pulled is what a dequeue brought.
 type pulled struct {
-	begun         []begun
-	more          bool // there may be more to begin
-	held          bool // there would be, of lanes in which so many run as may
-	active, marks int64
-	unsorted      []string // ids and messages of tasks whose lanes are to be found
+	begun    []begun
+	more     bool // there may be more to begin
+	held     bool // there would be, of lanes in which so many run as may
+	active   int64
+	marks    int64    // jobs that are cancelled
+	limits   int64    // jobs that may yet be over
+	unsorted []string // ids and messages of tasks whose lanes are to be found
 }
 
 // pump begins jobs of accounts whose turn it is, those of many in one round trip,
@@ -103,10 +106,13 @@ func (d *Dispatcher) pull(ctx context.Context, ts []turn) ([]pulled, []error) {
 		prefix := lane.Prefix(t.acct.queue)
 		calls[i] = scripted{
 			script: dequeueScript,
-			keys:   []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue"},
+			keys: []string{
+				k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue",
+				prefix + "first", prefix + "over", prefix + "expires",
+			},
 			args: append([]any{
 				expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
-				t.most, pullBytes, t.sort, classBatch, d.roster.laneLimit(),
+				t.most, pullBytes, t.sort, classBatch, d.roster.laneLimit(), flag(t.parked),
 			}, t.rooms...),
 		}
 	}
@@ -126,14 +132,15 @@ func asPulled(cmd *redis.Cmd) (pulled, error) {
 	if err != nil {
 		return pulled{}, err
 	}
-	if len(reply) < 4 {
+	if len(reply) < 5 {
 		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
 	}
 	p := pulled{more: reply[0] == int64(1), held: reply[0] == int64(2)}
 	p.active, _ = reply[1].(int64)
 	p.marks, _ = reply[2].(int64)
 	n, _ := reply[3].(int64)
-	rest := reply[4:]
+	p.limits, _ = reply[4].(int64)
+	rest := reply[5:]
 	if int64(len(rest)) < 3*n {
 		return pulled{}, fmt.Errorf("unexpected answer %v", reply)
 	}
@@ -182,10 +189,11 @@ func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
 	return err
 }
 
-// sort finds the lanes of tasks whose producers did not name them.
+// sort finds out what tasks ask for whose producers did not name their lanes.
 func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []error) {
 	var calls []scripted
 	var of []int
+	limits := map[accounts.ID]time.Time{} // the earliest of each account
 	for i, p := range ps {
 		if len(p.unsorted) == 0 || errs[i] != nil {
 			continue
@@ -193,13 +201,28 @@ func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []er
 		k := queueKeys(ts[i].acct.queue)
 		args := []any{k.task}
 		for j := 0; j+1 < len(p.unsorted); j += 2 {
-			args = append(args, p.unsorted[j], jobs.LaneOfTask([]byte(p.unsorted[j+1])))
+			c := jobs.ControlsOfTask([]byte(p.unsorted[j+1]))
+			first, over := "", ""
+			if c.First {
+				first = "first"
+			}
+			if !c.Limit.IsZero() {
+				over = fmt.Sprint(c.Limit.Unix())
+				if id := ts[i].acct.id; limits[id].IsZero() || c.Limit.Before(limits[id]) {
+					limits[id] = c.Limit
+				}
+			}
+			args = append(args, p.unsorted[j], c.Lane, first, over)
 		}
-		calls = append(calls, scripted{script: sortScript, keys: []string{k.pending}, args: args})
+		prefix := lane.Prefix(ts[i].acct.queue)
+		calls = append(calls, scripted{script: sortScript, keys: []string{k.pending, prefix + "first", prefix + "expires"}, args: args})
 		of = append(of, i)
 	}
 	for n, cmd := range d.runAll(ctx, calls) {
 		errs[of[n]] = cmd.Err()
+	}
+	for id, limit := range limits {
+		d.roster.wake(id, limit)
 	}
 }
 
@@ -224,7 +247,7 @@ func (r *roster) takeTurns() (ts []turn) {
 		}
 		a.more, a.pulling, a.freed = false, true, false
 		a.pulls++
-		t := turn{acct: a, lease: a.lease, number: a.pulls, most: 1, rooms: r.roomsLocked(a)}
+		t := turn{acct: a, lease: a.lease, number: a.pulls, most: 1, parked: r.parked[a.id], rooms: r.roomsLocked(a)}
 		if a.backlog {
 			t.most = min(backlogShare, free)
 		}
@@ -257,7 +280,7 @@ func (r *roster) landed(t turn, p pulled) {
 	defer r.mu.Unlock()
 	a := t.acct
 	for _, b := range p.begun {
-		f := newFlight(a, t.lease, b.id, p.marks)
+		f := newFlight(a, t.lease, b.id, p)
 		if !r.backLocked(f.key) {
 			continue
 		}

@@ -43,8 +43,9 @@ type account struct {
 	claiming  bool // the keeper is at that
 	owesLook  bool
 	owed      bool // in roster.owed
+	hurry     bool // with the next visit what waits to be tried again is due
 
-	due      time.Time // of the next scheduled or retried job; zero: none known
+	due      time.Time // when the next job is due, or over; zero: none known
 	dueIndex int       // in roster.dues; -1: not there
 }
 
@@ -59,6 +60,7 @@ type roster struct {
 
 	mu       sync.Mutex // guards below and every account and flight
 	accounts map[accounts.ID]*account
+	parked   map[accounts.ID]bool
 	ready    []*account // first come, first served
 	owed     []*account // for the keeper
 	unswept  []*account // likewise: the rest of a sweep
@@ -73,7 +75,7 @@ func newRoster(limit, accountLimit int) *roster {
 	return &roster{
 		limit: limit, accountLimit: accountLimit,
 		turn: make(chan struct{}, 1), landing: make(chan struct{}, 1), work: make(chan struct{}, 1),
-		accounts: map[accounts.ID]*account{}, flights: map[flightKey]*flight{},
+		accounts: map[accounts.ID]*account{}, parked: map[accounts.ID]bool{}, flights: map[flightKey]*flight{},
 	}
 }
 
@@ -107,6 +109,7 @@ func (r *roster) gain(ls []accounts.Lease) {
 func (r *roster) leave(id accounts.ID) (idle <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.parked, id)
 	a := r.accounts[id]
 	if a == nil {
 		return nil, false

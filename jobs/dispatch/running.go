@@ -46,7 +46,8 @@ func (r *roster) roomsLocked(a *account) (rooms []any) {
 
 // enterLane gives a flight its turn. It requires roster.mu.
 func (a *account) enterLane(f *flight, name string) {
-	if name == "" {
+	if name == "" || name == lane.Over {
+		f.over = name != ""
 		return
 	}
 	l := a.lanes[name]

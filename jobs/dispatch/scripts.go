@@ -17,14 +17,16 @@ import (
 )
 
 // keysOf are asynq's keys of one account's queue, v0.26.0.
-type keysOf struct{ pending, paused, active, lease, scheduled, retry, archived, completed, task, group string }
+type keysOf struct {
+	prefix, pending, paused, active, lease, scheduled, retry, archived, completed, task string
+}
 
 func queueKeys(queue string) keysOf {
 	p := "asynq:{" + queue + "}:"
 	return keysOf{
-		pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
+		prefix: p, pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
 		scheduled: p + "scheduled", retry: p + "retry", archived: p + "archived", completed: p + "completed",
-		task: p + "t:", group: p + "g:",
+		task: p + "t:",
 	}
 }
 
@@ -38,13 +40,14 @@ const fenceTTL = 60 // seconds
 
 // claimScript makes a worker the owner of an account's line and puts the tasks
 // that are active but not kept back: those of lanes to their places, the others at
-// the head of pending, in their order. An
-// older token than the latest owner's is refused with -1. A claim that arrives
-// twice, or late, changes nothing: what it would keep is out of date.
+// the heads of their lines, in their order. What they have done is in doubt, but for
+// those that are over. An older token than the latest owner's is refused with -1. A
+// claim that arrives twice, or late, changes nothing: what it would keep is out of
+// date.
 //
-// KEYS owner, token, active, lease, pending; ARGV channel, token, number of the
-// claim, seconds that both are kept, task key prefix, now in nanoseconds,
-// prefix of the queue's lanes, and ids to keep.
+// KEYS owner, token, active, lease; ARGV channel, token, number of the claim, seconds
+// that both are kept, now in nanoseconds, prefixes of the queue's keys, ours and
+// asynq's, and ids to keep.
 var claimScript = lane.Script(`
 local token, claim = string.match(redis.call("GET", KEYS[2]) or "0 0", "^(%d+) (%d+)$")
 if tonumber(token) > tonumber(ARGV[2]) then
@@ -55,7 +58,7 @@ if tonumber(token) == tonumber(ARGV[2]) and tonumber(claim) >= tonumber(ARGV[3])
 end
 redis.call("SET", KEYS[2], ARGV[2] .. " " .. ARGV[3], "EX", ARGV[4])
 redis.call("SET", KEYS[1], ARGV[1])
-local keep = {}
+local p, q, keep = ARGV[6], ARGV[7], {}
 for i = 8, #ARGV do
 	keep[ARGV[i]] = true
 end
@@ -64,16 +67,19 @@ for _, id in ipairs(redis.call("LRANGE", KEYS[3], 0, -1)) do
 	if not keep[id] then
 		redis.call("LREM", KEYS[3], 1, id)
 		redis.call("ZREM", KEYS[4], id)
-		local key = ARGV[5] .. id
+		local key = q .. "t:" .. id
 		local lane = laneOf(key)
 		if redis.call("HEXISTS", key, "msg") == 0 then
 			redis.call("DEL", key)
 		else
+			if redis.call("HEXISTS", key, "over") == 0 then
+				redis.call("HSET", key, "doubt", 1)
+			end
 			if lane then
-				park(ARGV[7], key, id, lane, ARGV[6])
+				park(p, key, id, lane, ARGV[5])
 			else
-				redis.call("RPUSH", KEYS[5], id)
-				redis.call("HSET", key, "state", "pending", "pending_since", ARGV[6])
+				redis.call("RPUSH", lineOf(p, q, key), id)
+				redis.call("HSET", key, "state", "pending", "pending_since", ARGV[5])
 			end
 			moved = moved + 1
 		end
@@ -81,50 +87,67 @@ for _, id in ipairs(redis.call("LRANGE", KEYS[3], 0, -1)) do
 end
 return moved`)
 
-// lookScript does for one queue what asynq's forwarder and janitor do, at most
-// 100 tasks of each kind, and tells what is there: pending tasks and ready lanes,
-// active tasks, 1 if paused, when the next scheduled or retried task is due (-1: none), 1 if the owner key
-// is ours.
+// lookScript does for one queue what asynq's forwarder and janitor do, and ends jobs
+// that were not begun in time, at most 100 tasks of each kind. It tells what is
+// there: tasks on the lines and ready lanes, active tasks, 1 if paused, when the next
+// task is due or over (-1: none), 1 if the owner key is ours.
 //
-// KEYS pending, active, paused, scheduled, retry, completed, owner; ARGV now in
-// seconds, task key prefix, now in nanoseconds, group key prefix, channel, prefix
-// of the queue's lanes.
+// KEYS pending, active, paused, scheduled, retry, completed, owner, expires; ARGV now
+// in seconds, now in nanoseconds, channel, prefixes of the queue's keys, ours and
+// asynq's, seconds after which to look again at a task that is being run, and 1 if
+// every task that waits to be tried again is due now.
 var lookScript = lane.Script(`
+local now, p, q = ARGV[1], ARGV[4], ARGV[5]
+if ARGV[7] == "1" then
+	redis.call("ZUNIONSTORE", KEYS[5], 1, KEYS[5], "WEIGHTS", "0.000001") -- in their order, and long ago
+end
+local function due(key)
+	return ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", now, "LIMIT", 0, 100))
+end
+for _, id in due(KEYS[8]) do
+	if finish(p, q, id, ARGV[2]) < 0 then
+		redis.call("ZADD", KEYS[8], now + ARGV[6], id)
+	else
+		redis.call("ZREM", KEYS[8], id)
+	end
+end
 for i = 4, 5 do
-	for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[i], "-inf", ARGV[1], "LIMIT", 0, 100)) do
-		local key = ARGV[2] .. id
+	for _, id in due(KEYS[i]) do
+		local key = q .. "t:" .. id
 		local group = redis.call("HGET", key, "group")
 		local lane = i == 5 and laneOf(key)
 		redis.call("ZREM", KEYS[i], id)
 		if group and group ~= "" then
-			redis.call("ZADD", ARGV[4] .. group, ARGV[1], id)
+			redis.call("ZADD", q .. "g:" .. group, now, id)
 			redis.call("HSET", key, "state", "aggregating")
 		elseif lane then
-			release(ARGV[6], id, lane)
-			park(ARGV[6], key, id, lane, ARGV[3])
+			release(p, id, lane)
+			park(p, key, id, lane, ARGV[2])
 		else
-			redis.call("LPUSH", KEYS[1], id)
-			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[3])
+			redis.call("LPUSH", lineOf(p, q, key), id)
+			redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])
 		end
 	end
 end
-for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[6], "-inf", ARGV[1], "LIMIT", 0, 100)) do
-	redis.call("DEL", ARGV[2] .. id)
+for _, id in due(KEYS[6]) do
+	redis.call("DEL", q .. "t:" .. id)
 	redis.call("ZREM", KEYS[6], id)
 end
-local due = -1
-for i = 4, 5 do
-	local first = redis.call("ZRANGE", KEYS[i], 0, 0, "WITHSCORES")
-	if first[2] and (due < 0 or tonumber(first[2]) < due) then
-		due = tonumber(first[2])
+local soon = -1
+for _, key in ipairs({ KEYS[4], KEYS[5], KEYS[8] }) do
+	local first = redis.call("ZRANGE", key, 0, 0, "WITHSCORES")
+	if first[2] and (soon < 0 or tonumber(first[2]) < soon) then
+		soon = tonumber(first[2])
 	end
 end
 local mine = 0
-if redis.call("GET", KEYS[7]) == ARGV[5] then
+if redis.call("GET", KEYS[7]) == ARGV[3] then
 	mine = 1
 end
-local pending = redis.call("LLEN", KEYS[1]) + redis.call("ZCARD", ARGV[6] .. "lanes")
-return { pending, redis.call("LLEN", KEYS[2]), redis.call("EXISTS", KEYS[3]), due, mine }`)
+local over = redis.call("LLEN", p .. "over")
+local pending = redis.call("LLEN", KEYS[1]) + redis.call("LLEN", p .. "first") + over + redis.call("ZCARD", p .. "lanes")
+local held = over == 0 and redis.call("EXISTS", KEYS[3]) or 0
+return { pending, redis.call("LLEN", KEYS[2]), held, soon, mine }`)
 
 // disownScript removes an owner key that still names us.
 //
@@ -242,8 +265,10 @@ const (
 
 // isDequeue recognises asynq's dequeue of the virtual queue.
 func isDequeue(keys []string, args []any) bool {
-	return len(keys) == 4 && len(args) == 2 && keys[0] == queueKeys(virtualQueue).pending
+	return len(keys) == 4 && len(args) == 2 && keys[0] == virtualPending
 }
+
+var virtualPending = queueKeys(virtualQueue).pending
 
 // asAck recognises asynq's scripts that end a task's activity, by their keys. The
 // contract test pins them.
@@ -256,26 +281,32 @@ func asAck(keys []string, args []any) (ack, bool) {
 		return ack{}, false
 	}
 	at := 0 // done, complete and requeue begin with active; retry and archive with the task
-	if !strings.HasSuffix(keys[0], "}:active") {
+	prefix, ok := strings.CutSuffix(keys[0], "active")
+	if !ok {
 		at = 1
+		prefix, ok = strings.CutSuffix(keys[1], "active")
 	}
-	queue, ok := strings.CutSuffix(keys[at], "}:active")
+	queue, closed := strings.CutSuffix(prefix, "}:")
 	queue = strings.TrimPrefix(queue, "asynq:{")
-	if _, ours := jobs.QueueAccount(queue); !ok || !ours {
+	if _, ours := jobs.QueueAccount(queue); !ok || !closed || !ours {
 		return ack{}, false
 	}
 	a := ack{queue: queue, id: id}
-	k := queueKeys(queue)
+	is := func(key, name, id string) bool { // without building what it compares with
+		rest, ok := strings.CutPrefix(key, prefix)
+		rest, named := strings.CutPrefix(rest, name)
+		return ok && named && rest == id
+	}
 	switch {
-	case at == 1 && keys[3] == k.retry && len(args) == 6:
+	case at == 1 && is(keys[3], "retry", "") && len(args) == 6:
 		a.kind = ackRetry
 	case at == 1 && len(keys) == 9 && len(args) == 7:
 		a.kind = ackArchive
-	case at == 0 && keys[2] == k.pending && len(args) == 1:
+	case at == 0 && is(keys[2], "pending", "") && len(args) == 1:
 		a.kind = ackRequeue
-	case at == 0 && keys[2] == k.completed && len(args) == 5:
+	case at == 0 && is(keys[2], "completed", "") && len(args) == 5:
 		a.kind = ackComplete
-	case at == 0 && keys[2] == k.task+id && len(args) == 3:
+	case at == 0 && is(keys[2], "t:", id) && len(args) == 3:
 		a.kind = ackDone
 	default:
 		return ack{}, false

@@ -32,23 +32,26 @@ local function found(...)
 end
 local function keysOf(queue)
 	local p = "asynq:{" .. queue .. "}:"
+	local o = "switchboard:{" .. queue .. "}:"
 	return p .. "pending", p .. "active", p .. "scheduled", p .. "retry", p .. "completed",
-		"switchboard:{" .. queue .. "}:lanes"
+		o .. "lanes", o .. "first", o .. "over", o .. "expires"
 end
 local function inspect(i, mine)
-	local pending, active, scheduled, retry, completed, lanes = keysOf(ARGV[i])
-	if redis.call("EXISTS", pending, active, scheduled, retry, completed, lanes) == 0 and mine then
+	local pending, active, scheduled, retry, completed, lanes, first, over, expires = keysOf(ARGV[i])
+	if redis.call("EXISTS", pending, active, scheduled, retry, completed, lanes, first, over, expires) == 0 and mine then
 		return
 	end
 	local due = -1
-	for _, key in ipairs({ scheduled, retry, completed }) do
+	for _, key in ipairs({ scheduled, retry, expires, completed }) do
 		local at = tonumber(redis.call("ZRANGE", key, 0, 0, "WITHSCORES")[2])
 		if at and (due < 0 or at < due) and (key ~= completed or at <= now) then
 			due = at
 		end
 	end
-	found(i - 4, redis.call("LLEN", pending) + redis.call("ZCARD", lanes), redis.call("LLEN", active),
-		redis.call("EXISTS", "asynq:{" .. ARGV[i] .. "}:paused"), due, mine and 1 or 0)
+	local late = redis.call("LLEN", over)
+	local waiting = redis.call("LLEN", pending) + redis.call("LLEN", first) + late + redis.call("ZCARD", lanes)
+	local held = late == 0 and redis.call("EXISTS", "asynq:{" .. ARGV[i] .. "}:paused") or 0
+	found(i - 4, waiting, redis.call("LLEN", active), held, due, mine and 1 or 0)
 end
 for first = 4, #ARGV, together do
 	local last = math.min(first + together - 1, #ARGV)

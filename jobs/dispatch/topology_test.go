@@ -44,19 +44,57 @@ func TestSentinel(t *testing.T) {
 		MasterName: s.Name, SentinelAddrs: []string{s.Watcher.Addr()},
 	}))
 	core(b)
+	b.failover(never, s.Master.Kill)
+}
 
-	// The master dies under load. What its replica had is run, in its order; a job
-	// whose acknowledgement the replica had not is run again, as it may.
+// TestPlannedFailover is an operator who has the Sentinel change masters: the old one
+// lives on, and refuses writes from some moment on.
+func TestPlannedFailover(t *testing.T) {
+	t.Parallel()
+	s := testenv.RedisSentinel(t)
+	b := benchWith(t, redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: s.Name, SentinelAddrs: []string{s.Watcher.Addr()},
+	}))
+	sentinel := redis.NewSentinelClient(&redis.Options{Addr: s.Watcher.Addr()})
+	defer sentinel.Close()
+	switched := sentinel.Subscribe(context.Background(), "+switch-master")
+	defer switched.Close()
+	// Wakes go to the new master at once, while the subscription is with the old one
+	// until the Sentinel makes that a replica, after 10 s: sweeps find what comes.
+	b.failover(dispatch.Config{SweepEvery: 50 * time.Millisecond}, func() {
+		if err := sentinel.Failover(context.Background(), s.Name).Err(); err != nil {
+			t.Errorf("SENTINEL FAILOVER: %v", err)
+			return
+		}
+		select {
+		case <-switched.Channel():
+		case <-time.After(patience):
+			t.Error("the Sentinel has not changed masters")
+		}
+	})
+}
+
+// failover has the master change under load. What its replica had is run, in its
+// order; a job whose acknowledgement the replica had not is run again, as it may.
+func (b *bench) failover(cfg dispatch.Config, change func()) {
+	t := b.t
+	t.Helper()
 	want := b.enqueueMany("failover", 300)
 	if n := b.replicated(); n != 1 {
 		t.Fatalf("%d replicas have the jobs, want 1", n)
 	}
 	var rec recorder
+	var begun atomic.Int64
+	changed := make(chan struct{})
 	b.store.give("f", "failover")
-	w := b.worker("f", never, quick, func(_ context.Context, j job) error {
+	w := b.worker("f", cfg, quick, func(_ context.Context, j job) error {
 		rec.add(j)
-		if len(rec.texts("failover")) == 20 {
-			s.Master.Kill()
+		switch n := begun.Add(1); {
+		case n == 20:
+			change()
+			close(changed)
+		case n > 20: // acknowledged after the change
+			<-changed
 		}
 		return nil
 	})

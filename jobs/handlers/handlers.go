@@ -37,6 +37,11 @@ type Cancels interface {
 	// and whose ctx is to end as soon as somebody waits for it.
 	Interruptible(account accounts.ID, job string)
 	Cancelled(ctx context.Context, account accounts.ID, job string) (bool, error)
+	// Over tells of a job that is not to be run: it was cancelled, or is late.
+	Over(account accounts.ID, job string) bool
+	// Doubtful tells of a job of which an earlier run may have made a call whose answer
+	// nobody knows.
+	Doubtful(ctx context.Context, account accounts.ID, job string) (bool, error)
 }
 
 // Deps is what the handlers work with. All are required.
@@ -112,10 +117,15 @@ type job struct {
 	kind     jobs.Kind
 	lease    accounts.Lease
 	envelope *jobs.Envelope
+	payload  []byte
 	attempt  int        // from 1
 	progress *progress  // of a batch or a raw call
 	walk     *walk      // of a sync
 	ended    jobs.State // once the outcome is recorded
+	// superseded is until when an outcome had finished that does not count any more:
+	// the job was asked for again. before is that outcome, nil if there is none.
+	superseded time.Time
+	before     *jobs.Result
 }
 
 // ProcessTask runs the task of one job. It returns nil once the outcome is
@@ -134,7 +144,8 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return fmt.Errorf("job %s: account %s: %w", id, account, accounts.ErrLeaseLost)
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
-	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1}
+	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1, payload: t.Payload(),
+		superseded: jobs.Supersedes(t.Headers())}
 	envelope, invalid := jobs.Decode(j.kind, t.Payload())
 	if invalid == nil && envelope.Account != account {
 		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
@@ -162,6 +173,9 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	if err != nil {
 		return err
 	}
+	if done != nil && !done.FinishedAt.After(j.superseded) {
+		j.before, done = done, nil
+	}
 	if done != nil {
 		return h.published(ctx, j, *done, done.Kind != jobs.KindSend && done.Kind != jobs.KindResolve)
 	}
@@ -188,26 +202,41 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	}
 	if invalid != nil {
 		res.State, res.Error = jobs.Failed, &jobs.Error{Name: invalidName(invalid), Message: invalid.Error()}
-		res.Payload = t.Payload()
+		return h.finish(ctx, j, res)
+	}
+
+	if over, err := h.late(ctx, j); over != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		res.State, res.Error, res.Attempts = over.State, over.Error, j.attempt-1
+		res.Result = j.partly()
 		return h.finish(ctx, j, res)
 	}
 
 	if j.walk != nil {
 		j.walk.says = res
 	}
-	answer, err := h.runThrough(ctx, j)
-	end, retry := h.ending(ctx, j, answer, err)
+	run, stop := untilDeadline(ctx, j.envelope)
+	defer stop()
+	answer, err := h.runThrough(run, j)
+	end, retry := h.ending(run, j, answer, err)
 	if b, ok := answer.(jobs.BatchResult); ok && end.State == jobs.Succeeded {
 		end.State, end.Error = b.Outcome()
 	}
-	if retry == nil && end.State == jobs.Failed {
+	switch {
+	case retry != nil && deadlineExceeded(run) && !errors.Is(retry, accounts.ErrLeaseLost):
+		if end, retry = h.cut(ctx, j, err); retry != nil {
+			return retry
+		}
+	case retry == nil && end.State == jobs.Failed:
 		retry = h.failInLane(ctx, j, end.Error)
 	}
 	if retry != nil {
 		if !errors.Is(retry, lane.ErrBehind) {
 			h.Log.Log(ctx, waitLevel(retry), "job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", masked(retry))
 		}
-		return cmp.Or(h.keep(ctx, j, retry), retry)
+		return j.doubted(err, cmp.Or(h.keep(ctx, j, retry), retry))
 	}
 	res.State, res.Result, res.Error = end.State, end.Result, end.Error
 	if res.Result == nil {
@@ -330,7 +359,10 @@ func (t inLane) Left(call *pool.SentCall) { t.Turn.Left(call) }
 // finish records an outcome, then publishes it. The outcome must be kept even if
 // the job's time is over: the message is sent.
 func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
-	res.FinishedAt = time.Now()
+	res.FinishedAt, res.Supersedes = time.Now(), j.superseded
+	if res.State == jobs.Failed || res.State == jobs.Unknown {
+		res.Payload = j.payload
+	}
 	ctx = context.WithoutCancel(ctx)
 	j.progress.settle()
 	stored, err := patiently(ctx, h, j, "record the outcome", func(ctx context.Context) (jobs.Result, error) {
@@ -348,15 +380,15 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 // answer. The job keeps its place meanwhile, and the account's next jobs stay
 // behind it; once the account is another worker's they are so there.
 func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
-	defer cancel()
 	ctx, span := part(ctx, what)
 	defer span.End()
+	v, err := do(ctx) // nearly always all that it takes, and bounded by the server's own limits
+	if err == nil {
+		return v, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Patience)
+	defer cancel()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		v, err := do(ctx)
-		if err == nil {
-			return v, nil
-		}
 		err = fmt.Errorf("job %s: %s: %w", j.id, what, err)
 		switch {
 		case errors.Is(err, accounts.ErrLeaseLost):
@@ -373,6 +405,9 @@ func patiently[T any](ctx context.Context, h *Handlers, j *job, what string, do 
 			t.Stop()
 			return v, snooze(0, &serverError{err})
 		}
+		if v, err = do(ctx); err == nil {
+			return v, nil
+		}
 	}
 }
 
@@ -384,9 +419,7 @@ func (e *serverError) Unwrap() error { return e.error }
 // publish tells those who wait. The ledger has the outcome already, so a failure
 // costs them time, not the outcome.
 func (h *Handlers) publish(ctx context.Context, res jobs.Result) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Patience)
-	defer cancel()
-	if err := h.publisher.Publish(ctx, res); err != nil {
+	if err := h.publisher.Publish(context.WithoutCancel(ctx), res); err != nil {
 		h.Log.Warn("outcome not published; it is in the ledger", "job_id", res.ID, "account", res.Account, "error", err)
 	}
 }

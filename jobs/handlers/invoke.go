@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
-	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/internal/tljson"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/raw"
@@ -142,14 +141,12 @@ func (c *rawCall) anew(ctx context.Context, look lookAgain, why error) (call, er
 
 // mayMean tells whether a refusal can be about the peer: a call may name several.
 func mayMean(why error, f resolver.Found) bool {
-	telegram, _ := tgerr.As(why)
-	switch {
-	case telegram == nil:
-		return false
-	case strings.HasPrefix(telegram.Type, "USER_"):
+	telegram, v := verdictOf(why)
+	switch v.About {
+	case rpcerror.Users:
 		return f.Kind == peers.User
-	case strings.HasPrefix(telegram.Type, "CHANNEL_"), strings.HasPrefix(telegram.Type, "CHAT_"):
+	case rpcerror.Chats:
 		return f.Kind != peers.User
 	}
-	return true
+	return telegram != nil
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/peers"
@@ -46,7 +48,7 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		byName  *rawError
 		file    *fileError
 	)
-	telegram, answered := tgerr.As(err)
+	telegram, verdict := verdictOf(err)
 	if unclear := doubt(err); unclear != nil {
 		return failure{jobs.Unknown, unclear}, nil
 	}
@@ -63,7 +65,7 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failure{}, snooze(paced.Wait, err)
 	case errors.As(err, &budget):
 		return failure{}, snooze(budget.Wait, err)
-	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
+	case unusable(err):
 		return failure{}, snooze(parked, err)
 	case errors.As(err, &connect):
 		return failure{}, snooze(connect.RetryAfter, err)
@@ -92,17 +94,53 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failed(0, "bad_answer", fmt.Sprintf("Telegram answered, but not in a form that this version reads: %v", err)), nil
 	case errors.Is(err, pool.ErrBadAnswer):
 		return failure{jobs.Unknown, badAnswer(err)}, nil
-	case answered && telegram.IsType("RANDOM_ID_DUPLICATE"):
-		// The first call with this random_id is still being run, or was: never a
-		// new one.
-		return h.again(j, err, failure{jobs.Unknown, &jobs.Error{Code: telegram.Code, Name: telegram.Message,
-			Message: "Telegram has seen this message before and does not say what became of it; look into the chat before sending it again"}})
-	case answered && troubled(telegram):
-		return h.again(j, err, failed(telegram.Code, telegram.Message, fmt.Sprintf("Telegram failed %d times: %v", j.attempt, err)))
-	case answered:
-		return failed(telegram.Code, telegram.Message, refusal(telegram, err)), nil
+	case telegram != nil:
+		return h.refused(j, err, telegram, verdict)
 	}
 	return h.again(j, err, failed(0, "internal", err.Error()))
+}
+
+// verdictOf is Telegram's error in the chain, nil if there is none, and what it means.
+func verdictOf(err error) (*tgerr.Error, rpcerror.Verdict) {
+	telegram, ok := tgerr.As(err)
+	if !ok {
+		return nil, rpcerror.Verdict{}
+	}
+	return telegram, rpcerror.Classify(telegram.Code, telegram.Message)
+}
+
+// refused decides what an answer of Telegram's means that is an error, and none of
+// those that package pool has told of: of the account, or a pause. Whatever follows,
+// a send keeps its random_id.
+func (h *Handlers) refused(j *job, err error, telegram *tgerr.Error, v rpcerror.Verdict) (failure, error) {
+	end := failed(telegram.Code, telegram.Message, refusal(telegram, v, err))
+	switch {
+	case v.Class == rpcerror.Duplicate:
+		end.state = jobs.Unknown // the first call with this random_id runs, or ran
+		return h.again(j, err, end)
+	case v.Act() == rpcerror.Retry:
+		end.err.Message = fmt.Sprintf("%s, %d times: %v", cmp.Or(v.Says, "Telegram failed"), j.attempt, err)
+		return h.again(j, err, end)
+	}
+	return end, nil
+}
+
+// refusal says in words what a refusal of Telegram means.
+func refusal(telegram *tgerr.Error, v rpcerror.Verdict, err error) string {
+	if v.Says != "" {
+		return fmt.Sprintf("Telegram refused (%s): %s", telegram.Message, v.Says)
+	}
+	return fmt.Sprintf("Telegram refused: %v", err)
+}
+
+// unusable tells an error after which the account's jobs wait for an operator.
+func unusable(err error) bool {
+	for _, fact := range []error{accounts.ErrNeedsLogin, accounts.ErrBanned, accounts.ErrRestricted, accounts.ErrFrozen} {
+		if errors.Is(err, fact) {
+			return true
+		}
+	}
+	return false
 }
 
 // invalidName is the name of the error of a job that is not valid: what is wrong with
@@ -119,7 +157,7 @@ func invalidName(err error) string {
 // account is good, and a repeat is harmless. It is judge's view of such errors,
 // before judge is asked.
 func disconnected(err error) bool {
-	if doubt(err) != nil || errors.Is(err, accounts.ErrNeedsLogin) || errors.Is(err, accounts.ErrBanned) {
+	if doubt(err) != nil || unusable(err) {
 		return false // no other connection would do better
 	}
 	var connect *pool.ConnectError
@@ -132,10 +170,10 @@ func (h *Handlers) again(j *job, err error, end failure) (failure, error) {
 	if j.walk.moved() {
 		return failure{}, snooze(time.Second, err)
 	}
-	if j.attempt >= h.cfg.MaxAttempts {
+	if j.attempt >= cmp.Or(j.envelope.MaxAttempts, h.cfg.MaxAttempts) {
 		return end, nil
 	}
-	wait := min(time.Second<<min(j.attempt-1, 10), time.Minute)
+	wait := j.envelope.Wait(j.attempt)
 	return failure{}, &jobs.RetryError{After: wait + rand.N(wait/2), Err: err}
 }
 

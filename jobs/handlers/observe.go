@@ -77,7 +77,7 @@ func reason(err error) string {
 		return RetryPaced
 	case errors.As(err, &budget):
 		return RetryBudget
-	case errors.Is(err, accounts.ErrNeedsLogin), errors.Is(err, accounts.ErrBanned):
+	case unusable(err):
 		return RetryAccount
 	case errors.As(err, &connect):
 		return RetryConnect

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gotd/td/tgerr"
-
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/internal/tljson"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -32,29 +30,25 @@ func (e *rawError) Unwrap() error { return e.err }
 // doubt is how a call ends that is made once and may have been, nil if err is of
 // another call, or says that nothing was done.
 //
-// An error 5xx, and a negative one, is Telegram's own trouble while it ran the call:
-// part of it may be done. Source: core.telegram.org/api/errors, 500 INTERNAL and
-// "Other error codes".
+// An error that is Telegram's own trouble came while it ran the call: part of it may be
+// done.
 func doubt(err error) *jobs.Error {
 	var e *rawError
 	if !errors.As(err, &e) || !e.once {
 		return nil
 	}
-	telegram, answered := tgerr.As(err)
+	telegram, verdict := verdictOf(err)
 	switch {
 	case errors.Is(err, pool.ErrAnswerLost):
 		return answerLost(e.method)
 	case errors.Is(err, pool.ErrBadAnswer):
 		return badAnswer(err)
-	case answered && troubled(telegram):
+	case verdict.Began:
 		return &jobs.Error{Code: telegram.Code, Name: telegram.Message,
 			Message: fmt.Sprintf("Telegram failed while it ran %s, so it may be done; %s", e.method, findOut)}
 	}
 	return nil
 }
-
-// troubled tells an error of Telegram's own making from one of the call's.
-func troubled(e *tgerr.Error) bool { return e.Code >= 500 || e.Code < 0 }
 
 func answerLost(method string) *jobs.Error {
 	return &jobs.Error{Name: "answer_lost", Message: fmt.Sprintf(

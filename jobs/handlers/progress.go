@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"time"
 
@@ -42,6 +43,7 @@ type progress struct {
 // resume finds out what earlier runs of a job have done.
 func (h *Handlers) resume(ctx context.Context, j *job) error {
 	batch, known := j.envelope.Batch, map[int]jobs.CallResult{}
+	var err error
 	switch j.kind {
 	case jobs.KindBatch:
 	case jobs.KindInvoke:
@@ -52,7 +54,6 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 		return nil
 	}
 	if j.kind == jobs.KindBatch || leavesNote(j.envelope.Invoke) {
-		var err error
 		known, err = patiently(ctx, h, j, "read what is done of the job", func(ctx context.Context) (map[int]jobs.CallResult, error) {
 			return h.Progress.Calls(ctx, j.id)
 		})
@@ -63,8 +64,15 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 	p := &progress{batch: batch, doubtful: map[int]bool{}, ahead: map[int]bool{}, unsaved: map[int]jobs.CallResult{},
 		stored: len(known) > 0, savedAt: time.Now()}
 	p.results = make([]jobs.CallResult, len(p.batch.Calls))
+	before, err := j.succeededBefore()
+	if err != nil {
+		return err
+	}
 	for i := range p.results {
 		r, ok := known[i]
+		if !ok {
+			r, ok = before[i]
+		}
 		if ok {
 			p.results[i] = r
 			p.size += len(r.Result)
@@ -73,6 +81,25 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 	}
 	j.progress = p
 	return nil
+}
+
+// succeededBefore are the calls that need not be made again of a batch that is run
+// again although it has an outcome.
+func (j *job) succeededBefore() (map[int]jobs.CallResult, error) {
+	if j.before == nil || j.kind != jobs.KindBatch || len(j.before.Result) == 0 {
+		return nil, nil
+	}
+	var r jobs.BatchResult
+	if err := json.Unmarshal(j.before.Result, &r); err != nil {
+		return nil, fmt.Errorf("job %s: read what an earlier run has done: %w", j.id, err)
+	}
+	calls := map[int]jobs.CallResult{}
+	for i, c := range r.Calls {
+		if c.State == jobs.Succeeded {
+			calls[i] = c
+		}
+	}
+	return calls, nil
 }
 
 // pending lists the calls without a result, at most so many.

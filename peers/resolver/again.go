@@ -5,34 +5,28 @@ import (
 	"errors"
 
 	"github.com/gotd/td/tg"
-	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/peers"
 )
-
-// refusals are what Telegram says of a peer that a request cannot name so.
-var refusals = map[string]bool{
-	"PEER_ID_INVALID": true, "USER_ID_INVALID": true, "CHANNEL_INVALID": true, "CHAT_ID_INVALID": true,
-	"USER_INVALID": true, "ACCESS_HASH_INVALID": true,
-}
 
 // Again finds another way to a peer, once Telegram has refused a request that named it
 // as refused. The error is why if that is about something else, or if there is no
 // other way.
 func (r *Resolver) Again(ctx context.Context, a accounts.Account, inv tg.Invoker, ref peers.Ref, refused Found, why error) (Found, error) {
-	te, answered := tgerr.As(why)
-	if !answered || refused.Self {
+	class := classOf(why)
+	if class == "" || refused.Self {
 		return Found{}, why
 	}
 	r.settle()
 	var err error
 	switch {
-	case refused.via != nil && (refusals[te.Type] || te.Type == "MSG_ID_INVALID" || te.Type == "CHANNEL_PRIVATE"):
+	case refused.via != nil && (class.Act() == rpcerror.Look || class == rpcerror.Private):
 		gone := []peers.Message{refused.in}
 		r.memory.forgetMessages(a.ID, refused.Key, gone) // the store may not have heard of it
 		err = r.forgetMessages(ctx, a.ID, gone)
-	case refused.via == nil && refusals[te.Type]:
+	case refused.via == nil && class == rpcerror.Address:
 		err = r.forgetHash(ctx, a.ID, refused)
 	default:
 		return Found{}, why

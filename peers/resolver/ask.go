@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/gotd/td/tg"
 	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/peers"
 )
 
@@ -106,11 +106,11 @@ func (q question) username(ctx context.Context, ref peers.Ref) (Found, error) {
 	}
 	name := ref.Username()
 	res, err := q.api.ContactsResolveUsername(ctx, &tg.ContactsResolveUsernameRequest{Username: name})
-	switch {
-	case tgerr.Is(err, "USERNAME_NOT_OCCUPIED"):
+	switch class := classOf(err); {
+	case class == rpcerror.NoName:
 		return Found{}, q.absent(ref.String(), &Error{Code: CodeNotOccupied, Err: err, Message: fmt.Sprintf(
 			"nobody has the username @%s, as Telegram told account %s; check its spelling", name, q.account.ID)})
-	case tgerr.Is(err, "USERNAME_INVALID"):
+	case class == rpcerror.BadName:
 		return Found{}, q.absent(ref.String(), &Error{Code: CodeBadUsername, Err: err, Message: fmt.Sprintf(
 			"@%s is no username that Telegram accepts; check its spelling", name)})
 	case err != nil:
@@ -143,7 +143,7 @@ func (q question) phone(ctx context.Context, ref peers.Ref) (Found, error) {
 			q.learn(learned{account: q.account.ID, peers: []peers.Peer{f.Peer}})
 		}
 		return f, err
-	case !tgerr.Is(err, "PHONE_NOT_OCCUPIED"):
+	case classOf(err) != rpcerror.NoPhone:
 		return Found{}, fmt.Errorf("resolve %s: %w", ref, err)
 	}
 	if walked, werr := q.once(ctx, Walk{What: WalkContacts}, func() bool { return false }); werr != nil {
@@ -169,7 +169,8 @@ func (q question) invite(ctx context.Context, ref peers.Ref) (Found, error) {
 	var chat tg.ChatClass
 	switch res := res.(type) {
 	case nil:
-		if te, ok := tgerr.As(err); ok && strings.HasPrefix(te.Type, "INVITE_HASH_") {
+		if classOf(err) == rpcerror.BadInvite {
+			te, _ := tgerr.As(err)
 			return Found{}, q.absent(ref.String(), &Error{Code: CodeBadInvite, Err: err, Message: fmt.Sprintf(
 				"the invite %s is used up, revoked or mistyped, as Telegram told account %s (%s); ask for a new one", ref, q.account.ID, te.Type)})
 		}
@@ -258,10 +259,9 @@ func (q question) id(ctx context.Context, ref peers.Ref, ask Ask) (Found, error)
 // entity asks Telegram for a whole entity, and what has become of it.
 func (q question) entity(ctx context.Context, f Found) (Found, error) {
 	answer, err := q.get(ctx, f)
-	te, answered := tgerr.As(err)
 	switch {
 	case err == nil:
-	case answered && refusals[te.Type]:
+	case classOf(err) == rpcerror.Address:
 		return Found{}, &Error{Code: CodeUnknown, Err: err, Message: unknown(q.account.ID, f.Key).Message}
 	default:
 		return Found{}, fmt.Errorf("ask Telegram for %s: %w", f.Key, err)

@@ -4,9 +4,21 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gotd/td/tgerr"
+
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/peers"
 )
+
+// classOf is what an error of Telegram's in the chain means, "" if there is none.
+func classOf(err error) rpcerror.Class {
+	e, ok := tgerr.As(err)
+	if !ok {
+		return ""
+	}
+	return rpcerror.Classify(e.Code, e.Message).Class
+}
 
 // Error says why a reference does not resolve for an account.
 type Error struct {

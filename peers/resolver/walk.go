@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/gotd/td/tg"
-	"github.com/gotd/td/tgerr"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/rpcerror"
 	"github.com/tgswitchboard/switchboard/peers"
 )
 
@@ -79,7 +79,7 @@ func (r *Resolver) Page(ctx context.Context, a accounts.Account, inv tg.Invoker,
 		return Page{}, fmt.Errorf("walk %q: there is no such list", w.What)
 	}
 	switch {
-	case tgerr.Is(err, "BOT_METHOD_INVALID"):
+	case classOf(err) == rpcerror.NotForBots:
 		return Page{}, &Error{Code: CodeNotForBot, Err: err, Message: fmt.Sprintf(
 			"account %s is a bot, and Telegram shows no bot a list of %s; use a user's account", a.ID, w.What)}
 	case err != nil:

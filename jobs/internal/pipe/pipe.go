@@ -8,6 +8,7 @@ package pipe
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -51,6 +52,7 @@ func (p *Pipe) Do(ctx context.Context, add func(redis.Pipeliner)) {
 
 // send serves those who wait, whose first is the caller, and passes the lead on.
 func (p *Pipe) send(ctx context.Context) {
+	runtime.Gosched() // let those who are about to call come along
 	batch := p.take()
 	shared := p.rdb.Pipeline()
 	for _, part := range batch {

@@ -1,0 +1,116 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/jobs"
+)
+
+// OutcomeFilter chooses outcomes. The zero filter chooses all.
+type OutcomeFilter struct {
+	Account accounts.ID  // "": any
+	States  []jobs.State // none: any
+	Kind    jobs.Kind    // "": any
+	Error   string       // name of the error; "": any
+	Since   time.Time    // finished then or later; zero: any time
+	Until   time.Time    // finished before; zero: any time
+	Before  Cursor       // only older ones; zero: from the newest
+	Limit   int          // default 100
+}
+
+// Cursor is a place in a list of outcomes. The zero Cursor is before the newest.
+type Cursor struct {
+	finished time.Time
+	id       string
+}
+
+// ParseCursor reads what String wrote.
+func ParseCursor(s string) (Cursor, error) {
+	if s == "" {
+		return Cursor{}, nil
+	}
+	at, id, ok := strings.Cut(s, ".")
+	micros, err := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || id == "" {
+		return Cursor{}, fmt.Errorf("%.40q is no place in the list of outcomes; use what the page before it gave", s)
+	}
+	return Cursor{finished: time.UnixMicro(micros).UTC(), id: id}, nil
+}
+
+// String is empty for the zero Cursor; ParseCursor(c.String()) == c.
+func (c Cursor) String() string {
+	if c.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(c.finished.UnixMicro(), 10) + "." + c.id
+}
+
+// IsZero tells the zero Cursor.
+func (c Cursor) IsZero() bool { return c.id == "" }
+
+// List returns outcomes, the one that finished last first, and where the next
+// page begins: zero if there is none.
+func (l *Ledger) List(ctx context.Context, f OutcomeFilter) ([]jobs.Result, Cursor, error) {
+	limit := f.Limit
+	if limit <= 0 {
+		limit = 100
+	}
+	q := f.where(l.d, l.d.run(ctx)).Order("finished_at DESC, id DESC").Limit(limit + 1)
+	var rows []outcomeRow
+	if err := q.Find(&rows).Error; err != nil {
+		return nil, Cursor{}, l.d.fail(ctx, "list outcomes", err)
+	}
+	var next Cursor
+	if len(rows) > limit {
+		rows = rows[:limit]
+		last := &rows[limit-1]
+		next = Cursor{finished: last.FinishedAt.Time, id: last.ID}
+	}
+	rs := make([]jobs.Result, len(rows))
+	for i := range rows {
+		var err error
+		if rs[i], err = rows[i].result(); err != nil {
+			return nil, Cursor{}, err
+		}
+	}
+	return rs, next, nil
+}
+
+// where chooses by all of the filter but its limit.
+func (f OutcomeFilter) where(d *DB, q *gorm.DB) *gorm.DB {
+	if f.Account != "" {
+		q = q.Where("account = ?", string(f.Account))
+	}
+	if len(f.States) > 0 {
+		q = q.Where("state IN ?", f.States)
+	}
+	if f.Kind != "" {
+		q = q.Where("kind = ?", string(f.Kind))
+	}
+	if f.Error != "" {
+		q = q.Where("error->>'name' = ?", f.Error)
+	}
+	if !f.Since.IsZero() {
+		q = q.Where("finished_at >= ?", d.time(f.Since))
+	}
+	if !f.Until.IsZero() {
+		q = q.Where("finished_at < ?", d.time(f.Until))
+	}
+	if !f.Before.IsZero() {
+		q = q.Where("(finished_at, id) < (?, ?)", d.time(f.Before.finished), f.Before.id)
+	}
+	return q
+}
+
+// Count tells how many outcomes a filter chooses, whatever its limit.
+func (l *Ledger) Count(ctx context.Context, f OutcomeFilter) (n int64, err error) {
+	err = f.where(l.d, l.d.run(ctx).Model(&outcomeRow{})).Count(&n).Error
+	return n, l.d.fail(ctx, "count outcomes", err)
+}

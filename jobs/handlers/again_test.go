@@ -1,0 +1,208 @@
+package handlers_test
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
+
+	"github.com/tgswitchboard/switchboard/internal/tgsim"
+	"github.com/tgswitchboard/switchboard/jobs"
+	"github.com/tgswitchboard/switchboard/jobs/handlers"
+)
+
+// retried asks for a job again, and waits for its new outcome.
+func (f *fixture) retried(t *testing.T, id string) jobs.Result {
+	t.Helper()
+	if err := f.client.Retry(t.Context(), id); err != nil {
+		t.Fatalf("Retry: %v", err)
+	}
+	return f.outcome(t, id)
+}
+
+// TestAgain has sends and raw calls run again that did not succeed.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	cut := tgsim.Fault{Cut: true}
+	for _, tt := range []struct {
+		name  string
+		job   jobs.Payload
+		calls string
+		fault tgsim.Fault
+		end   string
+	}{
+		{"refused", jobs.Send{To: "me", Text: "x"}, "messages.sendMessage", tgsim.Fault{Code: 403, Error: "CHAT_WRITE_FORBIDDEN"}, "failed CHAT_WRITE_FORBIDDEN"},
+		{"unknown", acting(), acting().Method, cut, "unknown answer_lost"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			f.work(t, handlers.Config{}, nil)
+			tt.fault.Method, tt.fault.Times = tt.calls, 1
+			f.Sim.AddFault(tt.fault)
+			id := f.enqueue(t, "alice", tt.job, jobs.MaxAttempts(1))
+			first := f.outcome(t, id)
+			if got := ends([]jobs.CallResult{{State: first.State, Error: first.Error}})[0]; got != tt.end {
+				t.Fatalf("%s, want %s", got, tt.end)
+			}
+			if _, err := jobs.Decode(first.Kind, first.Payload); err != nil {
+				t.Errorf("payload %q: %v", first.Payload, err)
+			}
+			second := f.retried(t, id)
+			if second.State != jobs.Succeeded || second.Payload != nil || !second.FinishedAt.After(first.FinishedAt) {
+				t.Errorf("%+v, want it to have succeeded after %v", second, first.FinishedAt)
+			}
+			f.forgotten(t, id)
+			if n := len(f.Calls("alice", tt.calls)); n != 2 {
+				t.Errorf("%d calls, want 2", n)
+			}
+			if err := f.client.Retry(t.Context(), id); !errors.Is(err, jobs.ErrEnded) {
+				t.Errorf("Retry of a job that has succeeded: %v", err)
+			}
+			f.Clean(t)
+		})
+	}
+}
+
+// TestAgainKeepsRandomID: Telegram sees the same send.
+func TestAgainKeepsRandomID(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: "messages.sendMessage", Error: "CHAT_WRITE_FORBIDDEN", Code: 403, Times: 1})
+	id := f.enqueue(t, "alice", jobs.Send{To: "me", Text: "x"})
+	f.outcome(t, id)
+	f.retried(t, id)
+	var ids []int64
+	for _, c := range f.Calls("alice", "messages.sendMessage") {
+		ids = append(ids, c.Params.RandomID)
+	}
+	if len(ids) != 2 || ids[0] != ids[1] {
+		t.Errorf("random ids %v, want one twice", ids)
+	}
+}
+
+// TestAgainBatch makes those calls of a batch again that have not succeeded.
+func TestAgainBatch(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: "messages.getHistory", Error: "CHANNEL_PRIVATE", Times: 1})
+	once, reading := acting(), invoke("messages.getHistory", `{"peer":"me"}`)
+	b := jobs.Batch{Ordered: true, Calls: []jobs.BatchCall{{Invoke: &once}, {Invoke: &reading}, sendCall("me", "last")}}
+	res, calls := f.batch(t, b)
+	if diff := cmp.Diff([]string{"succeeded", "failed CHANNEL_PRIVATE", "skipped"}, ends(calls)); diff != "" {
+		t.Fatal(diff)
+	}
+	second := f.retried(t, res.ID)
+	var r jobs.BatchResult
+	if err := json.Unmarshal(second.Result, &r); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"succeeded", "succeeded", "succeeded"}, ends(r.Calls)); diff != "" || second.State != jobs.Succeeded {
+		t.Errorf("%s: %s", second.State, diff)
+	}
+	for method, want := range map[string]int{once.Method: 1, reading.Method: 2} {
+		if n := len(f.Calls("alice", method)); n != want {
+			t.Errorf("%d calls of %s, want %d", n, method, want)
+		}
+	}
+	if diff := cmp.Diff([]string{"last"}, f.effects("alice")); diff != "" {
+		t.Error(diff)
+	}
+	f.forgotten(t, res.ID)
+}
+
+// TestAgainAtOnce: many who ask for one job make one run.
+func TestAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	stop := f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: acting().Method, Error: "INPUT_FETCH_ERROR", Times: 1})
+	id := f.enqueue(t, "alice", acting())
+	ended := f.outcome(t, id)
+	stop()
+	var existing []bool
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			j, err := f.client.Again(t.Context(), ended)
+			if err != nil {
+				t.Errorf("Again: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			existing = append(existing, j.Existing)
+		})
+	}
+	wg.Wait()
+	if i := slices.Index(existing, false); i < 0 || slices.Contains(existing[i+1:], false) {
+		t.Errorf("existing: %v, want one that was not", existing)
+	}
+	f.work(t, handlers.Config{}, nil)
+	if res := f.outcome(t, id); res.State != jobs.Succeeded {
+		t.Errorf("%s %v", res.State, res.Error)
+	}
+	// The outcome that was asked about is not the last one any more.
+	if _, err := f.client.Again(t.Context(), ended); !errors.Is(err, jobs.ErrRunning) {
+		t.Errorf("Again with an old outcome: %v", err)
+	}
+	if res := f.outcome(t, id); res.State != jobs.Succeeded {
+		t.Errorf("after an old outcome: %s %v", res.State, res.Error)
+	}
+	if n := len(f.Calls("alice", acting().Method)); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+}
+
+// TestAgainOfADeadWorker has the worker die between the second run's effect and its
+// outcome: the first one's is not taken for it.
+func TestAgainOfADeadWorker(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	stop := f.work(t, handlers.Config{}, nil)
+	f.Sim.AddFault(tgsim.Fault{Method: acting().Method, Error: "INPUT_FETCH_ERROR", Times: 1})
+	id := f.enqueue(t, "alice", acting())
+	f.outcome(t, id)
+	stop()
+	dying := &beforeRecord{Ledger: f.ledger, reached: make(chan struct{})}
+	stop = f.work(t, handlers.Config{}, func(d *handlers.Deps) { d.Ledger = dying })
+	if err := f.client.Retry(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	<-dying.reached
+	stop()
+	f.work(t, handlers.Config{}, nil)
+	res := f.outcome(t, id)
+	if res.State != jobs.Unknown || res.Error.Name != "answer_lost" {
+		t.Errorf("%s %v, want unknown answer_lost", res.State, res.Error)
+	}
+	if n := len(f.Calls("alice", acting().Method)); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+	f.forgotten(t, id)
+}
+
+// TestAgainExpired: who asks for a job again does not want it to expire again.
+func TestAgainExpired(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	payload := `{"v":1,"account":"alice","expires_at":"2020-01-01T00:00:00Z","send":{"to":"me","text":"late"}}`
+	info, err := asynq.NewClientFromRedisClient(f.redis).Enqueue(asynq.NewTask("send", []byte(payload)), asynq.Queue(jobs.Queue("alice")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := info.ID
+	f.work(t, handlers.Config{}, nil)
+	if first := f.outcome(t, id); first.Error == nil || first.Error.Name != jobs.Expired {
+		t.Fatalf("%+v, want it to have expired", first)
+	}
+	if res := f.retried(t, id); res.State != jobs.Succeeded {
+		t.Errorf("%s %v", res.State, res.Error)
+	}
+}
