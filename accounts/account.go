@@ -56,8 +56,9 @@ func ParseKind(s string) (Kind, error) {
 // Status says whether an account's jobs run.
 type Status string
 
-// The states of an account. Jobs run only while it is Active; otherwise they
-// wait on its line.
+// The states of an account. Jobs run while it is Active, and those that only read
+// while it is Restricted; otherwise they wait on its line. See Befores for how one
+// becomes another.
 const (
 	Active     Status = "active"
 	Paused     Status = "paused"      // by an operator
@@ -86,7 +87,8 @@ type Account struct {
 	ID     ID                `json:"account"`
 	Kind   Kind              `json:"kind"`
 	Status Status            `json:"status"`
-	Reason string            `json:"reason,omitempty"` // why it is not active
+	Reason string            `json:"reason,omitempty"`      // why it is not active
+	Since  time.Time         `json:"status_since,omitzero"` // zero: not known
 	UserID int64             `json:"user_id,omitempty"`
 	DC     int               `json:"dc"` // home data center
 	Proxy  string            `json:"-"`  // URL; may hold a password

@@ -31,8 +31,8 @@ func (b *balance) calmFor() time.Duration { return max(0, time.Until(b.looked.Ad
 // patience is how long accounts may stay free for others.
 func (l *Leases) patience() time.Duration { return l.cfg.Interval / 4 }
 
-// look begins to hand back accounts that were parked, claims free ones up to the
-// worker's share, and begins to hand on what is beyond it. If a look is due before
+// look tells the holder which accounts were parked and which no longer are, begins to
+// hand back those that are gone, claims free ones up to the worker's share, and begins to hand on what is beyond it. If a look is due before
 // the one that follows the next renewal, next is when.
 func (l *Leases) look(ctx context.Context, t *term) (next time.Duration, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.until.time())
@@ -45,11 +45,11 @@ func (l *Leases) look(ctx context.Context, t *term) (next time.Duration, err err
 			return 0, err
 		}
 	}
-	parked, err := l.store.Parked(ctx, t.worker)
+	gone, err := l.lookAtStatuses(ctx, t)
 	if err != nil {
-		return 0, fmt.Errorf("look for parked accounts: %w", err)
+		return 0, err
 	}
-	if !l.handBack(ctx, t, parked) {
+	if !l.handBack(ctx, t, gone) {
 		next = calm
 	}
 

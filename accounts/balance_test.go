@@ -35,6 +35,8 @@ func (k *keeper) Gain(ls []accounts.Lease) {
 	}
 }
 
+func (k *keeper) Park(accounts.ID, bool) {}
+
 func (k *keeper) Drop(ctx context.Context, id accounts.ID) {
 	k.mu.Lock()
 	wait := k.slow[id]
@@ -289,8 +291,10 @@ func (b *blank) Renew(context.Context, string, time.Duration) error             
 func (b *blank) Retire(context.Context, string) error                           { return b.reach() }
 func (b *blank) Unregister(context.Context, string) error                       { return b.reach() }
 func (b *blank) Release(context.Context, string, []accounts.Grant) error        { return b.reach() }
-func (b *blank) Parked(context.Context, string) ([]accounts.ID, error)          { return nil, b.reach() }
-func (b *blank) Held(context.Context, string) ([]accounts.Holding, error)       { return nil, b.reach() }
+func (b *blank) Standings(context.Context, string) ([]accounts.Standing, error) {
+	return nil, b.reach()
+}
+func (b *blank) Held(context.Context, string) ([]accounts.Holding, error) { return nil, b.reach() }
 
 func (b *blank) Fleet(_ context.Context, worker string) (accounts.Fleet, error) {
 	w := accounts.Worker{ID: worker, Weight: 1, Capacity: 1}

@@ -16,6 +16,10 @@
 // Fleet and reckons by itself what its share is: no worker leads. One that holds more
 // hands accounts on to those who lack them, one that stops hands on all.
 //
+// An account's Status says whether its jobs run. An operator pauses and resumes, what
+// Telegram answers may only make it worse off; every change is an Event. Accounts of
+// any status are leased: the holder of a parked one does not use it.
+//
 // The package knows neither Telegram's wire nor SQL: package accounts/pool
 // connects, package db stores. It does not log in, and it does not retry.
 package accounts

@@ -64,22 +64,23 @@ type Member struct {
 	Left time.Duration // until its time runs out, if it is not renewed
 }
 
-// Group is the active accounts that have the same labels.
+// Group is the accounts that have the same labels, and are all parked or all served.
 type Group struct {
-	Set    string // the labels as the store writes them
+	Set    string // as the store names it
 	Labels Labels
+	Parked bool
 	Free   int            // accounts that no live worker holds
 	Held   map[string]int // accounts by the worker that holds them
 }
 
-// Fleet is a look at all live workers and active accounts.
+// Fleet is a look at all live workers and all accounts.
 type Fleet struct {
 	Members []Member // by ID
 	Groups  []Group  // by Set
 }
 
-// Unserved is active accounts of one set of labels that nobody holds, nor will
-// while the workers are these.
+// Unserved is accounts of one set of labels that are not parked and that nobody
+// holds, nor will while the workers are these.
 type Unserved struct {
 	Labels   Labels
 	Accounts int
@@ -89,29 +90,33 @@ type Unserved struct {
 // Unserved lists what no live worker's labels and capacity cover.
 func (f Fleet) Unserved() (us []Unserved) {
 	for _, g := range f.Groups {
-		if why := f.whyUnserved(g.Labels); why != "" && g.Free > 0 {
+		if g.Parked || g.Free == 0 {
+			continue
+		}
+		if why := f.whyUnserved(g.Labels, false); why != "" {
 			us = append(us, Unserved{Labels: g.Labels, Accounts: g.Free, Reason: why})
 		}
 	}
 	return us
 }
 
-// WhyUnserved tells why nobody takes an active account that nobody holds; "" if
-// somebody will. Use it for many accounts of one look.
-func (f Fleet) WhyUnserved() func(account Labels) string {
+// WhyUnserved tells why nobody takes an account that nobody holds; "" if somebody
+// will. Use it for many accounts of one look.
+func (f Fleet) WhyUnserved() func(Account) string {
 	why := map[string]string{}
-	return func(account Labels) string {
-		key := account.String()
+	return func(a Account) string {
+		labels, parked := Labels(a.Labels), a.Status.Parked()
+		key := fmt.Sprint(parked, labels)
 		text, known := why[key]
 		if !known {
-			text = f.whyUnserved(account)
+			text = f.whyUnserved(labels, parked)
 			why[key] = text
 		}
 		return text
 	}
 }
 
-func (f Fleet) whyUnserved(account Labels) string {
+func (f Fleet) whyUnserved(account Labels, parked bool) string {
 	staying := slices.DeleteFunc(slices.Clone(f.Members), func(m Member) bool { return m.Weight == 0 })
 	if len(staying) == 0 {
 		return "no worker runs"
@@ -123,17 +128,20 @@ func (f Fleet) whyUnserved(account Labels) string {
 		}
 		return "no worker serves label " + account.String()
 	}
-	held := f.held()
+	held := f.held(parked) // parked ones make room for others
 	if !slices.ContainsFunc(serving, func(m Member) bool { return held[m.ID] < m.Capacity }) {
 		return "every worker that serves it is full"
 	}
 	return ""
 }
 
-// held is how many active accounts each worker holds.
-func (f Fleet) held() map[string]int {
+// held is how many accounts each worker holds, with those that are parked or without.
+func (f Fleet) held(parked bool) map[string]int {
 	held := map[string]int{}
 	for _, g := range f.Groups {
+		if g.Parked && !parked {
+			continue
+		}
 		for worker, n := range g.Held {
 			held[worker] += n
 		}

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 )
@@ -27,10 +28,43 @@ func (l Lease) Remaining() time.Duration {
 	return max(0, time.Until(l.tenure.deadline.time()))
 }
 
+// Status is what the account is, as far as the worker knows: its looks at the store
+// come with the renewals, and what it finds out in between is told by Learn.
+func (l Lease) Status() Status {
+	if l.tenure == nil {
+		return Active
+	}
+	return l.tenure.standing.Load().status
+}
+
+// Learn tells all who use the lease what an answer of Telegram's shows of the account,
+// until the worker's next look at the store, where it has been written down.
+func (l Lease) Learn(s Status) {
+	if l.tenure != nil {
+		l.tenure.standing.Store(&standing{s, time.Now()})
+	}
+}
+
+// standing is a status, and since when it is known.
+type standing struct {
+	status Status
+	at     time.Time
+}
+
+var activeStanding = &standing{status: Active} // of almost all accounts
+
+func newStanding(s Status) *standing {
+	if s == Active {
+		return activeStanding
+	}
+	return &standing{status: s}
+}
+
 // Grant is what the store says of a new lease.
 type Grant struct {
 	Account ID
 	Token   int64
+	Status  Status // "" is Active
 }
 
 // Holding is a grant that is in force.
@@ -39,12 +73,28 @@ type Holding struct {
 	Set string // the account's labels, as Group.Set writes them
 }
 
+// Standing is the status of an account that a worker holds; Status is "" if there is no
+// such account any more.
+type Standing struct {
+	Account ID
+	Status  Status
+}
+
 // tenure is the local state of one lease.
 type tenure struct {
 	grant    Grant
 	deadline *deadline   // shared by all leases of the worker
 	ended    atomic.Bool // given back or lost; never valid again
 	leaving  bool        // being handed back; guarded by Leases.mu
+	told     Status      // what the holder was told last; only looks use it
+	standing atomic.Pointer[standing]
+}
+
+func newTenure(g Grant, d *deadline) *tenure {
+	g.Status = cmp.Or(g.Status, Active)
+	t := &tenure{grant: g, deadline: d, told: Active}
+	t.standing.Store(newStanding(g.Status))
+	return t
 }
 
 func (t *tenure) valid(now time.Time) bool {

@@ -23,15 +23,15 @@ type LeaseStore interface {
 	Renew(ctx context.Context, worker string, ttl time.Duration) error
 	// Retire makes the worker's weight 0: what it holds is to go to others.
 	Retire(ctx context.Context, worker string) error
-	// Fleet looks at all live workers and active accounts.
+	// Fleet looks at all live workers and accounts.
 	Fleet(ctx context.Context, worker string) (Fleet, error)
-	// Claim grants at most n active accounts that no live worker holds and whose
-	// labels are one of the sets; none to a worker whose time has run out.
+	// Claim grants at most n accounts that no live worker holds and that are of one of
+	// the sets; none to a worker whose time has run out.
 	Claim(ctx context.Context, worker string, sets []string, n int) ([]Grant, error)
 	// Held lists what the worker holds.
 	Held(ctx context.Context, worker string) ([]Holding, error)
-	// Parked names accounts that the worker holds but that are not active.
-	Parked(ctx context.Context, worker string) ([]ID, error)
+	// Standings names the accounts that the worker holds and that are not active.
+	Standings(ctx context.Context, worker string) ([]Standing, error)
 	// Release gives grants back that the worker holds.
 	Release(ctx context.Context, worker string, grants []Grant) error
 	// Unregister gives everything back and forgets the worker.
@@ -42,6 +42,10 @@ type LeaseStore interface {
 type Holder interface {
 	// Gain tells of new leases. It must not block.
 	Gain(ls []Lease)
+	// Park tells, before Gain and at each change, that an account is parked: it takes no
+	// more jobs, and its connection is closed once those in flight have ended. Or that it
+	// no longer is. It must not block, nor ask Leases. What was told ends with Drop.
+	Park(id ID, parked bool)
 	// Drop ends the use of an account: it takes no more jobs, waits for those in
 	// flight until ctx is done, and closes the connection.
 	Drop(ctx context.Context, id ID)
@@ -56,6 +60,10 @@ type LeasesConfig struct {
 	Margin      time.Duration // the holder's deadline is so much earlier; default TTL/5
 	Interval    time.Duration // between renewals; default TTL/5
 	DropTimeout time.Duration // for jobs in flight of an account that is handed back; default 30s
+
+	// OnStatus is told of accounts that are not active, before they are gained, and of
+	// each change of an account's status; after Park. It must not block.
+	OnStatus func(ID, Status)
 
 	// Busy tells which accounts cost most to hand over; default: none.
 	Busy func(ID) bool
@@ -73,6 +81,9 @@ func (c LeasesConfig) withDefaults() LeasesConfig {
 	c.Margin = cmp.Or(c.Margin, c.TTL/5)
 	c.Interval = cmp.Or(c.Interval, c.TTL/5)
 	c.DropTimeout = cmp.Or(c.DropTimeout, 30*time.Second)
+	if c.OnStatus == nil {
+		c.OnStatus = func(ID, Status) {}
+	}
 	if c.Busy == nil {
 		c.Busy = func(ID) bool { return false }
 	}
@@ -251,15 +262,20 @@ func (l *Leases) gain(t *term, grants []Grant) {
 	if len(grants) == 0 {
 		return
 	}
-	ls := make([]Lease, len(grants))
+	ls, hs := make([]Lease, len(grants)), make([]*tenure, len(grants))
 	l.mu.Lock()
 	for i, g := range grants {
-		h := &tenure{grant: g, deadline: &t.until}
-		l.held[g.Account] = h
+		h := newTenure(g, &t.until)
+		l.held[g.Account], hs[i] = h, h
 		ls[i] = Lease{Account: g.Account, Token: g.Token, Worker: t.worker, tenure: h}
 	}
 	l.mu.Unlock()
 	l.counts.claimed.Add(uint64(len(ls)))
+	for _, h := range hs {
+		if s := h.grant.Status; s != Active {
+			l.tell(h, s)
+		}
+	}
 	l.holder.Gain(ls)
 }
 

@@ -8,14 +8,17 @@ import (
 
 // Store keeps accounts and their sealed sessions. Package db implements it.
 type Store interface {
-	// CreateAccount stores the account and its sealed session in one
-	// transaction; ErrExists if the name is taken.
+	// CreateAccount stores the account and its sealed session, and writes the event
+	// down, in one transaction; ErrExists if the name is taken.
 	CreateAccount(ctx context.Context, a Account, sealed []byte) error
 	// Account returns ErrNotFound for an unknown name.
 	Account(ctx context.Context, id ID) (Account, error)
 	// Accounts lists by name, at most limit of those after the given name.
 	Accounts(ctx context.Context, after ID, limit int) ([]Account, error)
-	// SetStatus returns ErrNotFound for an unknown name.
+	// SetStatus changes a status, if the account may come to it from what it is, and
+	// writes the event down, in one transaction. One that it has stays. A verdict that
+	// changes nothing is written down alone; what else is not allowed is a
+	// *StatusError. ErrNotFound for an unknown name.
 	SetStatus(ctx context.Context, id ID, s Status, reason string) error
 	// SetUserID stores the account's Telegram id.
 	SetUserID(ctx context.Context, id ID, userID int64) error
@@ -87,7 +90,8 @@ func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 	return nil
 }
 
-// SetStatus changes an account's status.
+// SetStatus changes an account's status, or writes down the verdict that it does not
+// change for; see Store.
 func (r *Registry) SetStatus(ctx context.Context, id ID, s Status, reason string) error {
 	return r.store.SetStatus(ctx, id, s, reason)
 }

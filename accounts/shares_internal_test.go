@@ -25,6 +25,11 @@ func group(labels Labels, free int, held map[string]int) Group {
 	return Group{Set: labels.String(), Labels: labels, Free: free, Held: held}
 }
 
+func parked(g Group) Group {
+	g.Set, g.Parked = "parked "+g.Set, true
+	return g
+}
+
 var (
 	eu = Labels{"region": "eu"}
 	us = Labels{"region": "us"}
@@ -73,6 +78,15 @@ func TestPlan(t *testing.T) {
 		{"labels: given from a class to one who lacks of it",
 			Fleet{[]Member{member("a", 1, 1000, eu), b}, []Group{group(eu, 0, map[string]int{"b": 6}), group(us, 4, nil)}}, false,
 			map[string]wants{"a": {}, "b": {4, 3}}},
+		{"parked ones are shared apart from the others",
+			Fleet{[]Member{a, b}, []Group{group(nil, 4, map[string]int{"b": 2}), parked(group(nil, 2, map[string]int{"a": 4}))}}, false,
+			map[string]wants{"a": {3, 0}, "b": {3, 0}}},
+		{"parked ones make room",
+			Fleet{[]Member{member("a", 1, 5, nil)}, []Group{group(nil, 2, map[string]int{"a": 2}), parked(group(nil, 0, map[string]int{"a": 3}))}}, false,
+			map[string]wants{"a": {0, 2}}},
+		{"and do not come back",
+			Fleet{[]Member{member("a", 1, 5, nil)}, []Group{group(nil, 2, map[string]int{"a": 2}), parked(group(nil, 2, map[string]int{"a": 1}))}}, false,
+			map[string]wants{"a": {2, 0}}},
 		{"labels: nobody serves it", Fleet{[]Member{member("a", 1, 1000, eu)}, []Group{group(us, 6, nil)}}, true,
 			map[string]wants{"a": {}}},
 	}
@@ -99,7 +113,7 @@ func total(qs []quota) (n int) {
 // room is what a member can hold yet.
 func (f Fleet) room(worker string) int {
 	i := slices.IndexFunc(f.Members, func(m Member) bool { return m.ID == worker })
-	return f.Members[i].Capacity - f.held()[worker]
+	return f.Members[i].Capacity - f.held(true)[worker]
 }
 
 func TestPlanLooksWhenAnotherRunsOut(t *testing.T) {
@@ -121,6 +135,9 @@ func drawFleet(t *rapid.T) Fleet {
 	for _, ls := range []Labels{nil, eu, us, {"region": "eu", "tier": "a"}} {
 		if n := rapid.IntRange(0, 80).Draw(t, "accounts"); n > 0 {
 			f.Groups = append(f.Groups, group(ls, n, map[string]int{}))
+		}
+		if n := rapid.IntRange(0, 80).Draw(t, "parked"); n > 0 {
+			f.Groups = append(f.Groups, parked(group(ls, n, map[string]int{})))
 		}
 	}
 	return f
@@ -189,7 +206,7 @@ func TestFleetSettles(t *testing.T) {
 }
 
 func (f Fleet) check(t *rapid.T) {
-	held := f.held()
+	held, served := f.held(true), f.held(false)
 	for _, m := range f.Members {
 		if held[m.ID] > m.Capacity {
 			t.Errorf("%s holds %d, has capacity %d", m.ID, held[m.ID], m.Capacity)
@@ -200,11 +217,15 @@ func (f Fleet) check(t *rapid.T) {
 			if g.Held[m.ID] > 0 && !m.Labels.in(g.Labels) {
 				t.Errorf("%s holds accounts with %v", m.ID, g.Labels)
 			}
-			if g.Free > 0 && m.Labels.in(g.Labels) && held[m.ID] < m.Capacity {
-				t.Errorf("%d accounts with %v are free, and %s has room", g.Free, g.Labels, m.ID)
+			of := served
+			if g.Parked {
+				of = held
+			}
+			if g.Free > 0 && m.Labels.in(g.Labels) && of[m.ID] < m.Capacity {
+				t.Errorf("%d accounts with %s are free, and %s has room", g.Free, g.Set, m.ID)
 			}
 		}
-		if g.Free > 0 && f.whyUnserved(g.Labels) == "" {
+		if g.Free > 0 && f.whyUnserved(g.Labels, g.Parked) == "" {
 			t.Errorf("%d accounts with %v are not said to be unserved", g.Free, g.Labels)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 // LeaseStats is what Leases holds, and has done so far.
 type LeaseStats struct {
 	Held      int
+	Parked    int           // of these, accounts that begin no jobs
 	Remaining time.Duration // until all leases end if they are not renewed
 
 	Claimed, Released, Lost uint64 // leases
@@ -28,6 +29,11 @@ func (l *Leases) Stats() LeaseStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Held = len(l.held)
+	for _, h := range l.held {
+		if h.standing.Load().status.Parked() {
+			s.Parked++
+		}
+	}
 	if l.until != nil {
 		s.Remaining = max(0, time.Until(l.until.time()))
 	}

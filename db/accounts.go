@@ -12,13 +12,21 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 )
 
-// Accounts keeps accounts and their sealed sessions.
-type Accounts struct{ d *DB }
+// Accounts keeps accounts and their sealed sessions, and writes down what happens to
+// them: see Events.
+type Accounts struct {
+	d   *DB
+	who string // makes the changes
+}
 
 var _ accounts.Store = (*Accounts)(nil)
 
 // Accounts returns the store of accounts.
-func (d *DB) Accounts() *Accounts { return &Accounts{d} }
+func (d *DB) Accounts() *Accounts { return &Accounts{d: d} }
+
+// By returns the store as a worker or an operator uses it, whose name stands in the
+// events.
+func (s *Accounts) By(who string) *Accounts { return &Accounts{s.d, who} }
 
 type accountRow struct {
 	ID        string `gorm:"primaryKey"`
@@ -31,8 +39,10 @@ type accountRow struct {
 	Device    accounts.Device   `gorm:"serializer:json"`
 	Labels    map[string]string `gorm:"serializer:json"`
 	Pace      pace
-	CreatedAt stamp             `gorm:"autoCreateTime:false"`
-	UpdatedAt stamp             `gorm:"autoUpdateTime:false"`
+	CreatedAt stamp `gorm:"autoCreateTime:false"`
+	UpdatedAt stamp `gorm:"autoUpdateTime:false"`
+
+	StatusSince stamp
 }
 
 func (accountRow) TableName() string { return "accounts" }
@@ -40,7 +50,7 @@ func (accountRow) TableName() string { return "accounts" }
 func (r *accountRow) account() accounts.Account {
 	return accounts.Account{
 		ID: accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
-		UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
+		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
 	}
 }
@@ -56,8 +66,8 @@ func (sessionRow) TableName() string { return "sessions" }
 // errNoSession: a mistake of the caller; the account could never be used.
 var errNoSession = errors.New("the sealed session is empty")
 
-// CreateAccount stores the account and its sealed session in one transaction;
-// accounts.ErrExists if the name is taken. It sets times that are zero.
+// CreateAccount stores the account, its sealed session and the event in one
+// transaction; accounts.ErrExists if the name is taken. It sets times that are zero.
 func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed []byte) error {
 	if len(sealed) == 0 {
 		return s.d.fail(ctx, "insert account "+string(a.ID), errNoSession)
@@ -66,13 +76,16 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	row := accountRow{
 		ID: string(a.ID), Kind: string(a.Kind), Status: string(a.Status), Reason: a.Reason, UserID: a.UserID,
 		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
-		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)},
+		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)}, StatusSince: stamp{exact(a.Since)},
 	}
 	if row.CreatedAt.IsZero() {
 		row.CreatedAt = now
 	}
 	if row.UpdatedAt.IsZero() {
 		row.UpdatedAt = row.CreatedAt
+	}
+	if row.StatusSince.IsZero() {
+		row.StatusSince = row.CreatedAt
 	}
 	err := s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
 		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
@@ -82,7 +95,10 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 		if made.Error != nil {
 			return made.Error
 		}
-		return tx.Create(&sessionRow{Account: string(a.ID), Sealed: sealed, UpdatedAt: now}).Error
+		if err := tx.Create(&sessionRow{Account: string(a.ID), Sealed: sealed, UpdatedAt: now}).Error; err != nil {
+			return err
+		}
+		return s.d.addEvent(tx, accounts.Event{Account: a.ID, Kind: accounts.EventAdded, To: a.Status, Reason: a.Reason, Who: s.who})
 	})
 	return s.d.fail(ctx, "insert account "+string(a.ID), err)
 }
@@ -116,11 +132,6 @@ func (s *Accounts) Accounts(ctx context.Context, after accounts.ID, limit int) (
 		as[i] = rows[i].account()
 	}
 	return as, nil
-}
-
-// SetStatus returns accounts.ErrNotFound for an unknown name.
-func (s *Accounts) SetStatus(ctx context.Context, id accounts.ID, st accounts.Status, reason string) error {
-	return s.update(ctx, "set status of", id, map[string]any{"status": string(st), "reason": reason})
 }
 
 // SetUserID returns accounts.ErrNotFound for an unknown name.

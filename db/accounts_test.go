@@ -26,6 +26,7 @@ func TestAccountRoundTrip(t *testing.T) {
 		want := full
 		want.CreatedAt = time.Date(2026, 2, 3, 3, 5, 6, 123456000, time.UTC)
 		want.UpdatedAt = want.CreatedAt.Add(time.Hour)
+		want.Since = want.CreatedAt
 		got, err := s.Account(t.Context(), "alice")
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("account (-want +got): %v\n%s", err, diff)
@@ -238,7 +239,7 @@ func TestAccountGone(t *testing.T) {
 		flood(t, d, accounts.Flood{Account: "alice", Method: "m"}, time.Hour)
 		flood(t, d, accounts.Flood{Account: "alice", Chat: 1}, time.Hour)
 		d.exec(t, "DELETE FROM accounts WHERE id = 'alice'")
-		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods", "chat_floods"} {
+		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods", "chat_floods", "account_events"} {
 			if n := d.count(t, "SELECT count(*) FROM "+table+" WHERE account = 'alice'"); n != 0 {
 				t.Errorf("%d rows are left in %s", n, table)
 			}
@@ -246,9 +247,9 @@ func TestAccountGone(t *testing.T) {
 		if n := d.count(t, "SELECT count(*) FROM peers WHERE account = 'bob'"); n != 1 {
 			t.Errorf("another account has %d peers, want 1", n)
 		}
-		ids, err := d.Leases().Parked(t.Context(), "w")
-		if err != nil || !slices.Equal(ids, []accounts.ID{"alice"}) {
-			t.Errorf("parked %v, %v; want the account that is gone", ids, err)
+		gone, err := d.Leases().Standings(t.Context(), "w")
+		if err != nil || !slices.Equal(gone, []accounts.Standing{{Account: "alice"}}) {
+			t.Errorf("standings %v, %v; want the account that is gone", gone, err)
 		}
 		if err := d.Leases().Unregister(t.Context(), "w"); err != nil {
 			t.Fatal(err)

@@ -187,14 +187,14 @@ func BenchmarkLeaseTick(b *testing.B) {
 		})
 		claim(b, d, "w1", 10000)
 		claim(b, d, "w2", 10000)
-		d.exec(b, "UPDATE accounts SET status = 'paused' WHERE id = 'a09999'") // w2 has room and finds nothing
+		d.exec(b, "DELETE FROM accounts WHERE id = 'a09999'") // w2 has room and finds nothing
 		for _, w := range []string{"w1", "w2"} {
 			b.Run("nothing to do "+w, func(b *testing.B) {
 				for range b.N {
 					if err := d.Leases().Renew(b.Context(), w, time.Hour); err != nil {
 						b.Fatal(err)
 					}
-					if _, err := d.Leases().Parked(b.Context(), w); err != nil {
+					if _, err := d.Leases().Standings(b.Context(), w); err != nil {
 						b.Fatal(err)
 					}
 					claim(b, d, w, 10000)

@@ -10,20 +10,21 @@ import (
 const members = `SELECT id, labels, weight, capacity, registered_at, expires_at, {now} AS now
 	FROM workers WHERE expires_at > {now} ORDER BY id`
 
-// groups counts active accounts by their labels and by the live worker that holds
-// them. It reads all of both tables: 10,000 accounts take some milliseconds.
-const groups = `SELECT coalesce(a.labels, '') AS labels, coalesce(w.id, '') AS worker, count(*) AS accounts
+// groups counts accounts by what makes their set (see setOf), and by the live worker
+// that holds them. It reads all of both tables: 10,000 accounts take some milliseconds.
+const groups = `SELECT a.status NOT IN ('active', 'restricted') AS parked, coalesce(a.labels, '') AS labels, coalesce(w.id, '') AS worker,
+		count(*) AS accounts
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id LEFT JOIN workers w ON w.id = l.worker AND w.expires_at > {now}
-	WHERE a.status = 'active' GROUP BY 1, 2 ORDER BY 1, 2`
+	GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
 
-// Fleet looks at all live workers and active accounts, for a worker or somebody else.
+// Fleet looks at all live workers and accounts, for a worker or somebody else.
 func (s *Leases) Fleet(ctx context.Context, who string) (accounts.Fleet, error) {
 	f, err := s.fleet(ctx)
 	return f, s.d.fail(ctx, "look at the fleet for "+who, err)
 }
 
-// Unserved counts, by labels, the active accounts that no live worker holds or will
-// take, and says why. It costs what each worker's look costs.
+// Unserved counts, by labels, the accounts that are not parked and that no live worker
+// holds or will take, and says why. It costs what each worker's look costs.
 func (s *Leases) Unserved(ctx context.Context) ([]accounts.Unserved, error) {
 	f, err := s.fleet(ctx)
 	return f.Unserved(), s.d.fail(ctx, "look for unserved accounts", err)
@@ -51,6 +52,7 @@ func (s *Leases) fleet(ctx context.Context) (f accounts.Fleet, err error) {
 		f.Members = append(f.Members, m)
 	}
 	var rows []struct {
+		Parked         bool
 		Labels, Worker string
 		Accounts       int
 	}
@@ -58,8 +60,12 @@ func (s *Leases) fleet(ctx context.Context) (f accounts.Fleet, err error) {
 		return f, err
 	}
 	for _, r := range rows {
-		if n := len(f.Groups); n == 0 || f.Groups[n-1].Set != r.Labels {
-			g := accounts.Group{Set: r.Labels, Held: map[string]int{}}
+		set := r.Labels
+		if r.Parked {
+			set = parkedSet + set
+		}
+		if n := len(f.Groups); n == 0 || f.Groups[n-1].Set != set {
+			g := accounts.Group{Set: set, Parked: r.Parked, Held: map[string]int{}}
 			if err := unmarshalLabels(r.Labels, &g.Labels); err != nil {
 				return f, err
 			}

@@ -20,7 +20,7 @@ func BenchmarkFleet(b *testing.B) {
 			for i := range n {
 				labels := accounts.Labels{"region": []string{"eu", "us", "asia"}[i%3]}
 				a := accounts.Account{ID: accounts.ID(fmt.Sprintf("account-%06d", i)), Kind: accounts.User, Status: accounts.Active, DC: 2, Labels: labels}
-				as := &Accounts{&DB{dialect: d.dialect, gorm: tx}}
+				as := &Accounts{d: &DB{dialect: d.dialect, gorm: tx}}
 				if err := as.CreateAccount(b.Context(), a, []byte("x")); err != nil {
 					return err
 				}
@@ -41,10 +41,10 @@ func BenchmarkFleet(b *testing.B) {
 			d.exec(b, "ANALYZE")
 		}
 		steps := map[string]func() error{
-			"renew":  func() error { return ls.Renew(b.Context(), "w1", time.Hour) },
-			"parked": func() error { _, err := ls.Parked(b.Context(), "w1"); return err },
-			"fleet":  func() error { _, err := ls.Fleet(b.Context(), "w1"); return err },
-			"held":   func() error { _, err := ls.Held(b.Context(), "w1"); return err },
+			"renew":     func() error { return ls.Renew(b.Context(), "w1", time.Hour) },
+			"standings": func() error { _, err := ls.Standings(b.Context(), "w1"); return err },
+			"fleet":     func() error { _, err := ls.Fleet(b.Context(), "w1"); return err },
+			"held":      func() error { _, err := ls.Held(b.Context(), "w1"); return err },
 			"move": func() error {
 				gs, err := ls.Claim(b.Context(), "w1", sets, 50)
 				if err != nil {
@@ -62,7 +62,7 @@ func BenchmarkFleet(b *testing.B) {
 				return ls.Release(b.Context(), "w1", gs)
 			},
 		}
-		for _, name := range []string{"renew", "parked", "fleet", "held", "move"} {
+		for _, name := range []string{"renew", "standings", "fleet", "held", "move"} {
 			b.Run(name, func(b *testing.B) {
 				for b.Loop() {
 					if err := steps[name](); err != nil {

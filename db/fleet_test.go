@@ -50,9 +50,13 @@ func TestFleet(t *testing.T) {
 				}
 				m.Age, m.Left = 0, 0
 			}
-			slices.SortFunc(f.Groups, func(a, b accounts.Group) int { return strings.Compare(a.Labels.String(), b.Labels.String()) })
+			slices.SortFunc(f.Groups, func(a, b accounts.Group) int {
+				return strings.Compare(a.Labels.String()+" "+a.Set, b.Labels.String()+" "+b.Set)
+			})
 			for i, g := range f.Groups {
-				sets[g.Labels.String()] = g.Set
+				if !g.Parked {
+					sets[g.Labels.String()] = g.Set
+				}
 				f.Groups[i].Set = ""
 			}
 			return f
@@ -72,6 +76,7 @@ func TestFleet(t *testing.T) {
 			Members: []accounts.Member{{Worker: w1}, {Worker: accounts.Worker{ID: "w2", Capacity: 1000}}},
 			Groups: []accounts.Group{
 				{Labels: nil, Free: 2, Held: map[string]int{}},
+				{Labels: nil, Parked: true, Free: 1, Held: map[string]int{}},
 				{Labels: eu, Held: map[string]int{"w1": 2}},
 				{Labels: accounts.Labels{"region": "mars"}, Free: 1, Held: map[string]int{}},
 			},

@@ -55,6 +55,12 @@ func (s *Leases) Retire(ctx context.Context, worker string) error {
 	return s.d.fail(ctx, "retire worker "+worker, err)
 }
 
+// setOf names the set that an account a is of: its labels, and whether it is parked.
+const setOf = `(CASE WHEN a.status IN ('active', 'restricted') THEN '' ELSE '` + parkedSet + `' END || coalesce(a.labels, ''))`
+
+// parkedSet begins the sets of accounts that are parked: see accounts.Status.Parked.
+const parkedSet = "parked "
+
 // claimPostgres is one statement. Races with other claims are decided twice:
 // SKIP LOCKED keeps off what another claim is taking now, and the token, which
 // must still be the one seen, refuses what another has taken since the snapshot.
@@ -70,12 +76,12 @@ const claimPostgres = `
 	), me AS (
 		SELECT id FROM workers WHERE id = @worker AND expires_at > {now} FOR KEY SHARE
 	), free AS (
-		SELECT a.id, coalesce(l.token, 0) AS token
+		SELECT a.id, a.status, coalesce(l.token, 0) AS token
 		FROM accounts a LEFT JOIN leases l ON l.account = a.id
-		WHERE a.status = 'active' AND (l.worker IS NULL
+		WHERE (l.worker IS NULL
 			OR l.worker IN (SELECT id FROM dead)
 			OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-			AND coalesce(a.labels, '') IN (SELECT jsonb_array_elements_text(CAST(@sets AS jsonb)))
+			AND ` + setOf + ` IN (SELECT jsonb_array_elements_text(CAST(@sets AS jsonb)))
 		ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM me) THEN CAST(@n AS bigint) ELSE 0 END
 		FOR NO KEY UPDATE OF a SKIP LOCKED
 	), granted AS (
@@ -85,8 +91,8 @@ const claimPostgres = `
 			WHERE l.token = excluded.token - 1
 		RETURNING account, token
 	)
-	SELECT seen, coalesce(account, '') AS account, coalesce(token, 0) AS token
-	FROM (SELECT count(*) AS seen FROM free) AS s LEFT JOIN granted ON true
+	SELECT seen, coalesce(account, '') AS account, coalesce(granted.token, 0) AS token, coalesce(free.status, '') AS status
+	FROM (SELECT count(*) AS seen FROM free) AS s LEFT JOIN granted ON true LEFT JOIN free ON free.id = granted.account
 	ORDER BY account`
 
 // claimSQLite runs alone: its transaction has the file's only write lock.
@@ -94,21 +100,22 @@ const claimSQLite = `
 	INSERT INTO leases (account, worker, token)
 	SELECT a.id, @worker , coalesce(l.token, 0) + 1
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id
-	WHERE a.status = 'active' AND (l.worker IS NULL
+	WHERE (l.worker IS NULL
 		OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-		AND coalesce(a.labels, '') IN (SELECT value FROM json_each(@sets))
+		AND ` + setOf + ` IN (SELECT value FROM json_each(@sets))
 	ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM workers WHERE id = @worker AND expires_at > {now}) THEN @n ELSE 0 END
 	ON CONFLICT (account) DO UPDATE SET worker = excluded.worker, token = excluded.token
-	RETURNING account, token`
+	RETURNING account, token, (SELECT status FROM accounts WHERE id = account) AS status`
 
 type grantRow struct {
 	Account string
+	Status  string
 	Token   int64
 	Seen    int
 }
 
-// Claim grants at most n active accounts that no live worker holds and whose labels
-// are one of the sets, in the order of their names. A worker whose time has run out
+// Claim grants at most n accounts that no live worker holds and that are of one of the
+// sets, in the order of their names. A worker whose time has run out
 // gets none.
 func (s *Leases) Claim(ctx context.Context, worker string, sets []string, n int) ([]accounts.Grant, error) {
 	if n <= 0 || len(sets) == 0 {
@@ -135,7 +142,7 @@ func (s *Leases) Claim(ctx context.Context, worker string, sets []string, n int)
 	}
 	grants := make([]accounts.Grant, len(rows))
 	for i, r := range rows {
-		grants[i] = accounts.Grant{Account: accounts.ID(r.Account), Token: r.Token}
+		grants[i] = accounts.Grant{Account: accounts.ID(r.Account), Token: r.Token, Status: accounts.Status(r.Status)}
 	}
 	return grants, nil
 }
@@ -168,20 +175,20 @@ func (s *Leases) claimPostgres(ctx context.Context, args map[string]any, n int) 
 	}
 }
 
-const parked = `SELECT l.account FROM leases l LEFT JOIN accounts a ON a.id = l.account
+const standings = `SELECT l.account, coalesce(a.status, '') AS status FROM leases l LEFT JOIN accounts a ON a.id = l.account
 	WHERE l.worker = ? AND (a.id IS NULL OR a.status <> 'active') ORDER BY l.account`
 
-// Parked names accounts that the worker holds but that are not active, or gone.
-func (s *Leases) Parked(ctx context.Context, worker string) ([]accounts.ID, error) {
-	var ids []accounts.ID
-	err := s.d.planned(ctx).Raw(parked, worker).Scan(&ids).Error
+// Standings names accounts that the worker holds but that are not active, or gone.
+func (s *Leases) Standings(ctx context.Context, worker string) ([]accounts.Standing, error) {
+	var found []accounts.Standing
+	err := s.d.planned(ctx).Raw(standings, worker).Scan(&found).Error
 	if err != nil {
-		return nil, s.d.fail(ctx, "look for parked accounts of worker "+worker, err)
+		return nil, s.d.fail(ctx, "look at the statuses of accounts of worker "+worker, err)
 	}
-	return ids, nil
+	return found, nil
 }
 
-const held = `SELECT l.account, l.token, coalesce(a.labels, '') AS labels
+const held = `SELECT l.account, l.token, ` + setOf + ` AS labels
 	FROM leases l LEFT JOIN accounts a ON a.id = l.account WHERE l.worker = ? ORDER BY l.account`
 
 // Held lists what the worker holds.

@@ -3,6 +3,7 @@ package db
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func signUp(t testing.TB, d *DB, workers ...string) {
 	}
 }
 
-// every names all sets of labels that active accounts have.
+// every names all sets that accounts are of.
 func every(t testing.TB, d *DB) (sets []string) {
 	t.Helper()
 	f, err := d.Leases().Fleet(t.Context(), "test")
@@ -65,9 +66,6 @@ func expire(t testing.TB, d *DB, worker string) {
 func TestClaim(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, numbered(6)...)
-		if err := d.Accounts().SetStatus(t.Context(), "a004", accounts.Paused, ""); err != nil {
-			t.Fatal(err)
-		}
 		if got := claim(t, d, "stranger", 100); len(got) != 0 {
 			t.Errorf("a worker that is not registered got %v", got)
 		}
@@ -80,7 +78,7 @@ func TestClaim(t *testing.T) {
 		if diff := cmp.Diff(want, claim(t, d, "w1", 3)); diff != "" {
 			t.Errorf("three (-want +got):\n%s", diff)
 		}
-		want = map[accounts.ID]int64{"a003": 1, "a005": 1}
+		want = map[accounts.ID]int64{"a003": 1, "a004": 1, "a005": 1}
 		if diff := cmp.Diff(want, claim(t, d, "w2", 100)); diff != "" {
 			t.Errorf("the rest (-want +got):\n%s", diff)
 		}
@@ -165,43 +163,52 @@ func TestRenew(t *testing.T) {
 	})
 }
 
-func TestParked(t *testing.T) {
+// Accounts of every status are granted and kept, and the worker is told which are not
+// active.
+func TestStandings(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, numbered(4)...)
-		signUp(t, d, "w1")
-		claim(t, d, "w1", 100)
-		for id, st := range map[accounts.ID]accounts.Status{"a001": accounts.Paused, "a003": accounts.Banned} {
-			if err := d.Accounts().SetStatus(t.Context(), id, st, ""); err != nil {
+		signUp(t, d, "w1", "w2")
+		change := func(id accounts.ID, s accounts.Status) {
+			t.Helper()
+			if err := d.Accounts().SetStatus(t.Context(), id, s, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
-		parked := func(worker string) []accounts.ID {
-			ids, err := d.Leases().Parked(t.Context(), worker)
+		standings := func(worker string) []accounts.Standing {
+			t.Helper()
+			found, err := d.Leases().Standings(t.Context(), worker)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return ids
+			return found
 		}
-		if got, want := parked("w1"), []accounts.ID{"a001", "a003"}; !slices.Equal(got, want) {
-			t.Errorf("parked %v, want %v", got, want)
+		change("a001", accounts.Paused)
+		grants, err := d.Leases().Claim(t.Context(), "w1", every(t, d), 100)
+		want := []accounts.Grant{
+			{Account: "a000", Token: 1, Status: accounts.Active}, {Account: "a001", Token: 1, Status: accounts.Paused},
+			{Account: "a002", Token: 1, Status: accounts.Active}, {Account: "a003", Token: 1, Status: accounts.Active},
 		}
-		if got := parked("w2"); len(got) != 0 {
-			t.Errorf("parked of another worker: %v", got)
+		slices.SortFunc(grants, func(a, b accounts.Grant) int { return strings.Compare(string(a.Account), string(b.Account)) })
+		if diff := cmp.Diff(want, grants); diff != "" || err != nil {
+			t.Errorf("granted: %v (-want +got)\n%s", err, diff)
 		}
-		if err := d.Leases().Release(t.Context(), "w1", current(t, d, parked("w1")...)); err != nil {
-			t.Fatal(err)
+		change("a003", accounts.Restricted)
+		if diff := cmp.Diff([]accounts.Standing{{Account: "a001", Status: accounts.Paused}, {Account: "a003", Status: accounts.Restricted}}, standings("w1")); diff != "" {
+			t.Errorf("standings (-want +got):\n%s", diff)
 		}
-		if got := parked("w1"); len(got) != 0 {
-			t.Errorf("parked after release: %v", got)
+		if got := standings("w2"); len(got) != 0 {
+			t.Errorf("standings of another worker: %v", got)
 		}
-		if got := claim(t, d, "w1", 100); len(got) != 0 {
-			t.Errorf("accounts that are not active were granted: %v", got)
+		change("a001", accounts.Active)
+		change("a003", accounts.Banned)
+		if diff := cmp.Diff([]accounts.Standing{{Account: "a003", Status: accounts.Banned}}, standings("w1")); diff != "" {
+			t.Errorf("standings after changes (-want +got):\n%s", diff)
 		}
-		if err := d.Accounts().SetStatus(t.Context(), "a001", accounts.Active, ""); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(map[accounts.ID]int64{"a001": 2}, claim(t, d, "w1", 100)); diff != "" {
-			t.Errorf("active again (-want +got):\n%s", diff)
+		// A takeover is one of parked accounts too.
+		expire(t, d, "w1")
+		if got := claim(t, d, "w2", 100); len(got) != 4 || got["a003"] != 2 {
+			t.Errorf("taken over: %v, want all four", got)
 		}
 	})
 }

@@ -72,6 +72,7 @@ func (g *gate) pass(ctx context.Context, client net.Conn, to string) {
 type holder chan accounts.Lease
 
 func (h holder) Gain(ls []accounts.Lease)        { h <- ls[0] }
+func (holder) Park(accounts.ID, bool)            {}
 func (holder) Drop(context.Context, accounts.ID) {}
 
 // shortLease is alice's, until end is called.

@@ -48,7 +48,7 @@ func (d *center) connect(ctx context.Context) (*link, error) {
 		}
 		// The link outlives the call that began it.
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l = &link{at: d, cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{})}
+		l = &link{at: d, cancel: cancel, before: l, ready: make(chan struct{}), down: make(chan struct{}), look: make(chan struct{}, 1)}
 		d.link = l
 		c.pool.running.Go(func() { d.run(lctx, l) })
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
@@ -24,10 +25,11 @@ type Conn struct {
 
 	floods floods
 
-	mu     sync.Mutex // guards below, and what the centers say it does
-	away   map[int]*center
-	closed bool          // for good
-	pace   accounts.Pace // the account's own
+	mu       sync.Mutex // guards below, and what the centers say it does
+	away     map[int]*center
+	closed   bool          // for good
+	parkedAt time.Time     // zero: it is not
+	pace     accounts.Pace // the account's own
 }
 
 var _ tg.Invoker = (*Conn)(nil)
@@ -52,6 +54,9 @@ func (c *Conn) Account() accounts.Account {
 func (c *Conn) allowed(method string, in bin.Encoder) error {
 	if !c.lease.Valid() {
 		return fmt.Errorf("%s: %w", method, accounts.ErrLeaseLost)
+	}
+	if err := c.servable(method); err != nil {
+		return err
 	}
 	return c.paused(method, in)
 }

@@ -25,6 +25,7 @@ type link struct {
 	conn   *batching.Conn
 	ready  chan struct{} // closed once calls may go out, or err is set
 	down   chan struct{} // closed when it is over
+	look   chan struct{} // size 1: the account was parked, or nobody uses the link any more
 	err    error         // why it did not become ready
 
 	// Guarded by Conn.mu.
@@ -58,8 +59,12 @@ func (l *link) done() {
 	defer c.mu.Unlock()
 	l.inFlight--
 	l.usedAt = time.Now()
-	if l.leaving && l.inFlight == 0 {
+	switch {
+	case l.inFlight > 0:
+	case l.leaving:
 		l.cancel()
+	case !c.parkedAt.IsZero():
+		l.lookAgain()
 	}
 }
 
@@ -305,27 +310,28 @@ func (d *center) saveSalt(ctx context.Context, l *link, s accounts.Session) {
 	}
 }
 
-// untilIdle returns errIdle when nobody has called for a while.
+// untilIdle returns errIdle when nobody has called for a while, or nobody may.
 func (c *Conn) untilIdle(ctx context.Context, l *link) error {
-	t := time.NewTimer(c.pool.cfg.IdleAfter)
+	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-l.look:
 		case <-t.C:
 		}
 		c.mu.Lock()
-		left := c.pool.cfg.IdleAfter - time.Since(l.usedAt)
+		left, must := c.idleLocked(l)
 		busy := l.inFlight > 0
-		if left <= 0 && !busy {
+		if must || left <= 0 && !busy {
 			l.leaving = true // the next call makes a new link, which waits for the end of this
 			c.mu.Unlock()
 			c.pacer.Load().forget()
 			return errIdle
 		}
 		c.mu.Unlock()
-		t.Reset(max(left, time.Second))
+		t.Reset(max(left, restAfter))
 	}
 }
 

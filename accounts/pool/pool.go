@@ -41,7 +41,12 @@ type Config struct {
 	ConnectTimeout time.Duration // for dialling and the first call; default 30s
 	CallTimeout    time.Duration // for one call; default 60s
 	IdleAfter      time.Duration // closes a connection unused this long; default 10m
+	ParkAfter      time.Duration // how long calls of an account that was parked may go on; default 30s
 	BackoffMax     time.Duration // between failed connects; default 30s
+
+	// Acts tells of a method, by its TL name, that a restricted account may not call;
+	// default: all may be.
+	Acts func(method string) bool
 
 	// PaceUsers and PaceBots go before accounts.DefaultPace, and behind the pace that an
 	// account has of its own.
@@ -50,6 +55,9 @@ type Config struct {
 
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
+	// OnAlarm is told what an operator should know at once. It may take its time, but not
+	// for ever.
+	OnAlarm func(ctx context.Context, account accounts.ID, text string)
 	// OnFrame is told of every frame that left, and OnAnswer of every answer: how long
 	// the call was away, and the code of Telegram's error, 0 for a result. They must not
 	// block.
@@ -61,6 +69,7 @@ func (c Config) withDefaults() Config {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 30*time.Second)
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.IdleAfter = cmp.Or(c.IdleAfter, 10*time.Minute)
+	c.ParkAfter = cmp.Or(c.ParkAfter, 30*time.Second)
 	c.PacesEvery = cmp.Or(c.PacesEvery, 5*time.Second)
 	c.BackoffMax = cmp.Or(c.BackoffMax, 30*time.Second)
 	if len(c.PublicKeys) == 0 {
@@ -68,6 +77,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnUpdates == nil {
 		c.OnUpdates = func(accounts.ID, tg.UpdatesClass) {}
+	}
+	if c.Acts == nil {
+		c.Acts = func(string) bool { return false }
+	}
+	if c.OnAlarm == nil {
+		c.OnAlarm = func(context.Context, accounts.ID, string) {}
 	}
 	if c.OnAnswer == nil {
 		c.OnAnswer = func(time.Duration, int) {}
@@ -101,10 +116,13 @@ func New(registry *accounts.Registry, floods FloodStore, cfg Config, log *slog.L
 }
 
 // Acquire returns the account's Conn under the lease. It connects when it is
-// called.
+// called. A parked account has none: accounts.ErrParked.
 func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	if !l.Valid() {
 		return nil, fmt.Errorf("account %s: %w", l.Account, accounts.ErrLeaseLost)
+	}
+	if s := l.Status(); s.Parked() {
+		return nil, parkedError(l.Account, s)
 	}
 	p.mu.Lock()
 	c, closed := p.conns[l.Account], p.closed
@@ -112,11 +130,11 @@ func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	switch {
 	case closed:
 		return nil, ErrClosed
-	case c != nil && c.lease.Token == l.Token:
+	case c != nil && c.lease.Token == l.Token && !c.over():
 		p.renewPaces(ctx)
 		return c, nil
 	case c != nil:
-		p.Drop(l.Account) // of an earlier lease
+		p.Drop(l.Account) // of an earlier lease, or from before it was parked
 	}
 
 	account, err := p.registry.Account(ctx, l.Account)
@@ -133,6 +151,9 @@ func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrClosed
+	}
+	if s := l.Status(); s.Parked() { // from now on Park finds the Conn
+		return nil, parkedError(l.Account, s)
 	}
 	if c := p.conns[l.Account]; c != nil && c.lease.Token >= l.Token {
 		if c.lease.Token > l.Token {

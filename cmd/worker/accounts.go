@@ -21,11 +21,12 @@ import (
 )
 
 func accountsCommand(env *cli.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts"}
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts, and what happened to them"}
 	cmd.AddCommand(
 		accountsAdd(env),
 		accountsList(env),
 		accountsShow(env),
+		accountsEvents(env),
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
@@ -80,7 +81,7 @@ the account up within seconds.`,
 				return err
 			}
 			defer store.Close()
-			registry := accounts.NewRegistry(store.Accounts(), keys)
+			registry := accounts.NewRegistry(store.Accounts().By(operator()), keys)
 			if err := registry.CheckKey(cmd.Context()); err != nil {
 				return err // one installation, one key
 			}
@@ -130,13 +131,21 @@ func readSession(env *cli.Env, file string) (accounts.Session, error) {
 }
 
 func accountsList(env *cli.Env) *cobra.Command {
-	var database databaseFlag
+	var (
+		database databaseFlag
+		status   string
+	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List accounts",
 		Args:  cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if status != "" {
+				if _, err := accounts.ParseStatus(status); err != nil {
+					return cli.Usage("--status: %w", err)
+				}
+			}
 			store, err := database.openCurrent(ctx, env)
 			if err != nil {
 				return err
@@ -158,6 +167,9 @@ func accountsList(env *cli.Env) *cobra.Command {
 				}
 				for _, a := range vs {
 					after = a.ID
+					if status != "" && a.Status != accounts.Status(status) {
+						continue
+					}
 					if err := env.Out.Object(a); err != nil {
 						return err
 					}
@@ -170,6 +182,7 @@ func accountsList(env *cli.Env) *cobra.Command {
 		},
 	}
 	database.register(cmd)
+	cmd.Flags().StringVar(&status, "status", "", "list only accounts that are `active`, paused, restricted, frozen, needs_login or banned")
 	return cmd
 }
 
@@ -177,7 +190,7 @@ func accountsShow(env *cli.Env) *cobra.Command {
 	var database databaseFlag
 	cmd := &cobra.Command{
 		Use:   "show NAME",
-		Short: "Show one account, its flood waits and how many peers it knows",
+		Short: "Show one account, its flood waits, its latest events and how many peers it knows",
 		Args:  cli.Args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -206,6 +219,9 @@ func accountsShow(env *cli.Env) *cobra.Command {
 			if vs[0].Floods, err = store.Floods().Floods(ctx, a.ID); err != nil {
 				return err
 			}
+			if vs[0].Events, err = store.Events().List(ctx, db.EventFilter{Account: a.ID, Limit: shownEvents}); err != nil {
+				return err
+			}
 			if err := printAccount(env, vs[0]); err != nil {
 				return err
 			}
@@ -214,12 +230,19 @@ func accountsShow(env *cli.Env) *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			table := env.Out.Table()
+			for _, e := range vs[0].Events {
+				table.Row(eventCells(e)...)
+			}
+			return table.Flush()
 		},
 	}
 	database.register(cmd)
 	return cmd
 }
+
+// shownEvents is how many events are shown with an account.
+const shownEvents = 10
 
 func accountsSetStatus(env *cli.Env, verb, short string, status accounts.Status) *cobra.Command {
 	var (
@@ -239,7 +262,12 @@ func accountsSetStatus(env *cli.Env, verb, short string, status accounts.Status)
 			}
 			defer store.Close()
 			id := accounts.ID(args[0])
-			if err := store.Accounts().SetStatus(ctx, id, status, reason); err != nil {
+			var refused *accounts.StatusError
+			err = store.Accounts().By(operator()).SetStatus(ctx, id, status, reason)
+			if errors.As(err, &refused) {
+				return fmt.Errorf("account %s is %s already: its jobs wait until 'worker accounts resume %s'", id, refused.Has, id)
+			}
+			if err != nil {
 				return unknownAccount(ctx, store, args[0], err)
 			}
 			a, err := store.Accounts().Account(ctx, id)
@@ -286,6 +314,7 @@ type accountView struct {
 	Worker     string `json:"worker,omitempty"`   // that holds it
 	Unserved   string `json:"unserved,omitempty"` // why no worker will
 
+	Events       []accounts.Event `json:"events,omitempty"`       // the latest
 	FloodedUntil time.Time        `json:"flooded_until,omitzero"` // all its calls wait until then
 	Floods       []accounts.Flood `json:"floods,omitempty"`       // in `show`
 }
@@ -313,7 +342,7 @@ func view(a accounts.Account) accountView {
 type look struct {
 	leases   *db.Leases
 	floods   *db.Floods
-	unserved func(accounts.Labels) string
+	unserved func(accounts.Account) string
 }
 
 func lookAt(ctx context.Context, store *db.DB) (look, error) {
@@ -339,8 +368,8 @@ func (l look) views(ctx context.Context, as []accounts.Account) ([]accountView, 
 		vs[i] = view(a)
 		worker := holders[a.ID]
 		vs[i].Worker = worker[:max(0, strings.LastIndexByte(worker, '#'))] // less its incarnation
-		if vs[i].Worker == "" && a.Status == accounts.Active {
-			vs[i].Unserved = l.unserved(a.Labels)
+		if vs[i].Worker == "" {
+			vs[i].Unserved = l.unserved(a)
 		}
 		vs[i].flooded(floods[a.ID])
 	}
@@ -353,7 +382,7 @@ func printAccount(env *cli.Env, a accountView) error {
 	}
 	t := env.Out.Table()
 	for _, row := range [][2]string{
-		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"reason", a.Reason},
+		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"since", cli.Time(a.Since)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
 		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
 		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},

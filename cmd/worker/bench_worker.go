@@ -108,5 +108,8 @@ func (g gains) Gain(ls []accounts.Lease) {
 	}
 }
 
+// Park implements accounts.Holder.
+func (gains) Park(accounts.ID, bool) {}
+
 // Drop implements accounts.Holder.
 func (gains) Drop(context.Context, accounts.ID) {}

@@ -24,7 +24,7 @@ type collector struct {
 // fleetCount is what the database says of the whole fleet.
 type fleetCount struct {
 	db.Census
-	unserved int // active accounts that nobody holds, nor will
+	unserved int // accounts that are not parked and that nobody holds, nor will
 }
 
 var _ prometheus.Collector = (*collector)(nil)
@@ -50,6 +50,7 @@ var (
 	descConnFails = describe("connect_failures_total", "Connections that did not become ready.")
 
 	descHeld      = describe("leases_held", "Accounts that this worker holds.")
+	descParked    = describe("leases_parked", "Of these, accounts that are parked: no job of theirs is begun.")
 	descClaimed   = describe("leases_claimed_total", "Leases that were claimed.")
 	descReleased  = describe("leases_released_total", "Leases that were given back.")
 	descLost      = describe("leases_lost_total", "Leases that were held when the heartbeat ran out.")
@@ -57,7 +58,7 @@ var (
 	descRemaining = describe("lease_remaining_seconds", "Until all leases end if no heartbeat succeeds.")
 	descWorkers   = describe("workers_live", "Workers of the fleet with a heartbeat in time.")
 	descAccounts  = describe("accounts", "Accounts of the fleet.", "status")
-	descUnserved  = describe("accounts_unserved", "Active accounts that no worker's labels and capacity cover.")
+	descUnserved  = describe("accounts_unserved", "Accounts that are not parked and that no worker's labels and capacity cover.")
 
 	descResolves   = describe("resolves_total", "Peers that were found.", "source")
 	descUnresolved = describe("resolve_failures_total", "Peers that were not found.")
@@ -76,9 +77,6 @@ var (
 	descDBWaits = describe("database_waits_total", "Statements that waited for a free connection.")
 	descDBTime  = describe("database_wait_seconds_total", "How long statements waited for a free connection.")
 )
-
-// statuses are those of accounts that are told of even if no account has them.
-var statuses = []accounts.Status{accounts.Active, accounts.Paused, accounts.Restricted, accounts.Frozen, accounts.NeedsLogin, accounts.Banned}
 
 // Describe implements prometheus.Collector: all of Collect is checked as it comes.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
@@ -116,6 +114,7 @@ func (c *collector) work(p points) {
 func (c *collector) leases(p points) {
 	s := c.node.leases.Stats()
 	p.gauge(descHeld, float64(s.Held))
+	p.gauge(descParked, float64(s.Parked))
 	p.gauge(descRemaining, s.Remaining.Seconds())
 	p.count(descClaimed, float64(s.Claimed))
 	p.count(descReleased, float64(s.Released))
@@ -154,7 +153,7 @@ func (c *collector) database(p points) {
 	}
 	p.gauge(descWorkers, float64(fleet.Workers))
 	p.gauge(descUnserved, float64(fleet.unserved))
-	for _, status := range statuses {
+	for _, status := range accounts.Statuses() { // also those that no account has
 		p.gauge(descAccounts, float64(fleet.Accounts[status]), string(status))
 	}
 }

@@ -49,11 +49,14 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.metrics.observe(&cfg, &ledger)
 	n.metrics.registry.MustRegister(&collector{node: n})
 	n.resolver = resolver.New(store.Peers(), cfg.Resolver, log)
-	cfg.Pool.OnUpdates = n.resolver.LearnUpdates
-	n.pool = pool.New(accounts.NewRegistry(store.Accounts(), keys), store.Floods(), cfg.Pool, log)
+	cfg.Pool.OnUpdates, cfg.Pool.Acts = n.resolver.LearnUpdates, acts
+	cfg.Pool.OnAlarm = alarms{store.Events(), cfg.Name, log}.raise
+	floods := loggedFloods{store.Floods(), store.Events(), cfg.Name, log}
+	n.pool = pool.New(accounts.NewRegistry(store.Accounts().By(cfg.Name), keys), floods, cfg.Pool, log)
 	n.dispatch = dispatch.New(rdb, cfg.Name, cfg.Dispatch, log)
 	n.bell = newBell(rdb, log)
 	cfg.Leases.Busy, cfg.Leases.Ring, cfg.Leases.Rung = n.pool.Uses, n.bell.ring, n.bell.rung
+	cfg.Leases.OnStatus = n.onStatus
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	kept := store.Ledger(ledger)
 	n.prunes = &retention{ledger: kept, keep: cfg.Keep, log: log}
@@ -70,6 +73,20 @@ var _ accounts.Holder = (*node)(nil)
 func (n *node) Gain(ls []accounts.Lease) {
 	n.log.Debug("accounts gained", "accounts", len(ls))
 	n.dispatch.Gain(ls)
+}
+
+// Park implements accounts.Holder. Jobs in flight end, and then the connection.
+func (n *node) Park(id accounts.ID, parked bool) {
+	n.dispatch.Park(id, parked)
+	n.pool.Park(id, parked)
+}
+
+// onStatus lets jobs that waited for an account to become active go on at once.
+func (n *node) onStatus(id accounts.ID, s accounts.Status) {
+	n.log.Debug("account's status", "account", id, "status", s)
+	if s == accounts.Active {
+		n.dispatch.Hurry(id)
+	}
 }
 
 // Drop implements accounts.Holder: the line first, then the connection.

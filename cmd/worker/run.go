@@ -156,7 +156,7 @@ func (f *runFlags) config() (nodeConfig, error) {
 	cfg := nodeConfig{
 		Name:     cmp.Or(f.name, host),
 		Leases:   accounts.LeasesConfig{Capacity: f.capacity, Weight: f.weight, TTL: f.leaseTTL, DropTimeout: f.drain},
-		Pool:     pool.Config{APIID: f.apiID, IdleAfter: f.idleAfter},
+		Pool:     pool.Config{APIID: f.apiID, IdleAfter: f.idleAfter, ParkAfter: f.drain},
 		Resolver: resolver.Config{NamesADay: f.namesADay},
 		Dispatch: dispatch.Config{Concurrency: f.concurrency, AccountConcurrency: f.accountConcurrency, DrainTimeout: afterDrain},
 	}

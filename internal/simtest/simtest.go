@@ -131,6 +131,7 @@ func (w *World) Calls(id accounts.ID, method string) []tgsim.Call {
 type gains chan []accounts.Lease
 
 func (g gains) Gain(ls []accounts.Lease)        { g <- ls }
+func (gains) Park(accounts.ID, bool)            {}
 func (gains) Drop(context.Context, accounts.ID) {}
 
 // Leases holds every account's lease until the test ends. Lease returns them.

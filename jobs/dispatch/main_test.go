@@ -109,15 +109,16 @@ func (s *leaseStore) Claim(_ context.Context, worker string, _ []string, _ int) 
 	return gs, err
 }
 
-func (s *leaseStore) Parked(_ context.Context, worker string) (ids []accounts.ID, err error) {
+// Standings says that accounts which are to be given back are gone.
+func (s *leaseStore) Standings(_ context.Context, worker string) (gone []accounts.Standing, err error) {
 	err = s.do(worker, func() {
 		for id, owner := range s.owner {
 			if owner == worker && s.want[id] != nameOf(worker) {
-				ids = append(ids, id)
+				gone = append(gone, accounts.Standing{Account: id})
 			}
 		}
 	})
-	return ids, err
+	return gone, err
 }
 
 func (s *leaseStore) Held(_ context.Context, worker string) (hs []accounts.Holding, err error) {

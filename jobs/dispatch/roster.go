@@ -205,5 +205,5 @@ func (r *roster) readyLocked(a *account) {
 }
 
 func (r *roster) eligibleLocked(a *account) bool {
-	return a.phase == serving && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
+	return a.phase == serving && !r.parked[a.id] && !a.owesClaim && !a.claiming && !a.pulling && spare(r.accountLimit, a.flights) > 0
 }

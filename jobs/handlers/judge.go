@@ -29,8 +29,8 @@ func failed(code int, name, message string) failure {
 	return failure{jobs.Failed, &jobs.Error{Code: code, Name: name, Message: message}}
 }
 
-// parked is how long a job of an account that cannot be used waits in this
-// worker; the lease goes back long before.
+// parked is how long a job of an account that cannot be used waits at most: it goes on
+// as soon as the account may be used again.
 const parked = time.Minute
 
 // judge decides what an error of a run means: an end, or another run. It is the
@@ -135,7 +135,7 @@ func refusal(telegram *tgerr.Error, v rpcerror.Verdict, err error) string {
 
 // unusable tells an error after which the account's jobs wait for an operator.
 func unusable(err error) bool {
-	for _, fact := range []error{accounts.ErrNeedsLogin, accounts.ErrBanned, accounts.ErrRestricted, accounts.ErrFrozen} {
+	for _, fact := range []error{accounts.ErrNeedsLogin, accounts.ErrBanned, accounts.ErrRestricted, accounts.ErrFrozen, accounts.ErrParked} {
 		if errors.Is(err, fact) {
 			return true
 		}
