@@ -94,6 +94,7 @@ type Account struct {
 	Proxy  string            `json:"-"`  // URL; may hold a password
 	Device Device            `json:"device,omitzero"`
 	Labels map[string]string `json:"labels,omitempty"`
+	Pace   Pace              `json:"pace,omitzero"` // its own; see Pace.Or
 
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`

@@ -22,6 +22,10 @@ type Store interface {
 	SetStatus(ctx context.Context, id ID, s Status, reason string) error
 	// SetUserID stores the account's Telegram id.
 	SetUserID(ctx context.Context, id ID, userID int64) error
+	// SetPace returns ErrNotFound for an unknown name.
+	SetPace(ctx context.Context, id ID, p Pace) error
+	// Paces are those of the accounts that have one of their own.
+	Paces(ctx context.Context) (map[ID]Pace, error)
 	// Session returns the sealed session; ErrNotFound if there is none.
 	Session(ctx context.Context, id ID) ([]byte, error)
 	// SaveSession replaces the sealed session while the lease is in force;
@@ -96,6 +100,14 @@ func (r *Registry) SetStatus(ctx context.Context, id ID, s Status, reason string
 func (r *Registry) SetUserID(ctx context.Context, id ID, userID int64) error {
 	return r.store.SetUserID(ctx, id, userID)
 }
+
+// SetPace changes the account's own pace. Workers know of it within seconds.
+func (r *Registry) SetPace(ctx context.Context, id ID, p Pace) error {
+	return r.store.SetPace(ctx, id, p)
+}
+
+// Paces are those of the accounts that have one of their own.
+func (r *Registry) Paces(ctx context.Context) (map[ID]Pace, error) { return r.store.Paces(ctx) }
 
 // CheckKey opens the first stored session, so that a worker with the wrong key
 // stops at once and not at the first job. Nothing stored is no error.

@@ -38,8 +38,9 @@ type accountRow struct {
 	Proxy     string
 	Device    accounts.Device   `gorm:"serializer:json"`
 	Labels    map[string]string `gorm:"serializer:json"`
-	CreatedAt stamp             `gorm:"autoCreateTime:false"`
-	UpdatedAt stamp             `gorm:"autoUpdateTime:false"`
+	Pace      pace
+	CreatedAt stamp `gorm:"autoCreateTime:false"`
+	UpdatedAt stamp `gorm:"autoUpdateTime:false"`
 
 	StatusSince stamp
 }
@@ -49,7 +50,7 @@ func (accountRow) TableName() string { return "accounts" }
 func (r *accountRow) account() accounts.Account {
 	return accounts.Account{
 		ID: accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
-		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels,
+		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
 	}
 }
@@ -74,7 +75,7 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	now := stamp{exact(time.Now())}
 	row := accountRow{
 		ID: string(a.ID), Kind: string(a.Kind), Status: string(a.Status), Reason: a.Reason, UserID: a.UserID,
-		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels,
+		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
 		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)}, StatusSince: stamp{exact(a.Since)},
 	}
 	if row.CreatedAt.IsZero() {

@@ -18,7 +18,7 @@ func TestAccountRoundTrip(t *testing.T) {
 		full := accounts.Account{
 			ID: "alice", Kind: accounts.Bot, Status: accounts.Paused, Reason: "it's \"new\" \\ @me ?", UserID: 1<<40 + 1, DC: 4,
 			Proxy: "socks5://h:1", Device: accounts.Device{Model: "Пиксель", LangCode: "de"},
-			Labels: map[string]string{"team": "a", "": "b"}, CreatedAt: at, UpdatedAt: at.Add(time.Hour),
+			Labels: map[string]string{"team": "a", "": "b"}, Pace: accounts.DefaultPace(accounts.Bot), CreatedAt: at, UpdatedAt: at.Add(time.Hour),
 		}
 		if err := s.CreateAccount(t.Context(), full, []byte{0, 1, 255}); err != nil {
 			t.Fatal(err)

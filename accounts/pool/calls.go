@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/tg"
@@ -157,6 +158,10 @@ func (d *center) sendAll(ctx context.Context, calls []Call, ordered bool) (l *li
 		}
 		send = append(send, r.call)
 	}
+	if p := d.conn.pacer.Load(); p != nil {
+		l.sendPaced(ctx, p, rs, errs, ordered)
+		return l, rs, errs
+	}
 	l.conn.Send(send...)
 	return l, rs, errs
 }
@@ -184,18 +189,19 @@ type inTurn struct {
 }
 
 func (i inTurn) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) error {
+	by := i.conn.paceBy() // those behind wait for it too
 	for {
 		prev, err := i.turn.Follow(ctx)
 		if err != nil {
 			return err
 		}
-		if err := i.behind(ctx, prev, in, out); !errors.Is(err, ErrNotRun) {
+		if err := i.behind(ctx, prev, by, in, out); !errors.Is(err, ErrNotRun) {
 			return i.conn.follow(ctx, in, out, err)
 		}
 	}
 }
 
-func (i inTurn) behind(ctx context.Context, prev *batching.Call, in bin.Encoder, out bin.Decoder) error {
+func (i inTurn) behind(ctx context.Context, prev *batching.Call, by time.Time, in bin.Encoder, out bin.Decoder) error {
 	r, err := i.conn.request(in, out)
 	if err != nil {
 		return err
@@ -205,6 +211,9 @@ func (i inTurn) behind(ctx context.Context, prev *batching.Call, in bin.Encoder,
 		return err
 	}
 	defer l.done()
+	if err := i.conn.keepPace(ctx, r, by); err != nil {
+		return err
+	}
 	if prev != nil && prev.Conn() != l.conn {
 		return ErrNotRun // its connection is gone, so it has ended: look again
 	}

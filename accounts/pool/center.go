@@ -93,6 +93,9 @@ func (d *center) invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) er
 		return err
 	}
 	defer l.done()
+	if err := d.conn.keepPace(ctx, r, time.Time{}); err != nil {
+		return err
+	}
 	if err := d.conn.stillAllowed(r); err != nil {
 		return err
 	}

@@ -20,14 +20,16 @@ type Conn struct {
 	account accounts.Account
 	lease   accounts.Lease
 	home    *center
-	userID  atomic.Int64 // the account's own, once it is known
+	userID  atomic.Int64          // the account's own, once it is known
+	pacer   atomic.Pointer[pacer] // nil: the account has no limits
 
 	floods floods
 
 	mu       sync.Mutex // guards below, and what the centers say it does
 	away     map[int]*center
-	closed   bool      // for good
-	parkedAt time.Time // zero: it is not
+	closed   bool          // for good
+	parkedAt time.Time     // zero: it is not
+	pace     accounts.Pace // the account's own
 }
 
 var _ tg.Invoker = (*Conn)(nil)
@@ -36,6 +38,7 @@ func newConn(p *Pool, a accounts.Account, l accounts.Lease, floods []accounts.Fl
 	c := &Conn{pool: p, account: a, lease: l, away: map[int]*center{}}
 	c.home = &center{conn: c, dc: a.DC}
 	c.userID.Store(a.UserID)
+	c.setPace(a.Pace)
 	c.floods.load(floods)
 	return c
 }

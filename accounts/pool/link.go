@@ -327,6 +327,7 @@ func (c *Conn) untilIdle(ctx context.Context, l *link) error {
 		if must || left <= 0 && !busy {
 			l.leaving = true // the next call makes a new link, which waits for the end of this
 			c.mu.Unlock()
+			c.pacer.Load().forget()
 			return errIdle
 		}
 		c.mu.Unlock()

@@ -21,6 +21,7 @@ type Stats struct {
 	ConnectFailures uint64
 	Floods          uint64 // pauses that Telegram demanded; calls refused together count once
 	FloodTime       time.Duration
+	Paced           []PaceStats // of every limit, in one order
 }
 
 // counts are cumulative.
@@ -36,6 +37,7 @@ func (p *Pool) Stats() Stats {
 		ConnectFailures: p.counts.connectFailures.Load(),
 		Floods:          p.counts.floods.Load(),
 		FloodTime:       time.Duration(p.counts.floodTime.Load()),
+		Paced:           p.paced.stats(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gotd/td/exchange"
@@ -47,6 +48,11 @@ type Config struct {
 	// default: all may be.
 	Acts func(method string) bool
 
+	// PaceUsers and PaceBots go before accounts.DefaultPace, and behind the pace that an
+	// account has of its own.
+	PaceUsers, PaceBots accounts.Pace
+	PacesEvery          time.Duration // between looks at paces, while there are jobs; default 5s
+
 	// OnUpdates is given what Telegram sends unasked. It must not block.
 	OnUpdates func(accounts.ID, tg.UpdatesClass)
 	// OnAlarm is told what an operator should know at once. It may take its time, but not
@@ -64,6 +70,7 @@ func (c Config) withDefaults() Config {
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	c.IdleAfter = cmp.Or(c.IdleAfter, 10*time.Minute)
 	c.ParkAfter = cmp.Or(c.ParkAfter, 30*time.Second)
+	c.PacesEvery = cmp.Or(c.PacesEvery, 5*time.Second)
 	c.BackoffMax = cmp.Or(c.BackoffMax, 30*time.Second)
 	if len(c.PublicKeys) == 0 {
 		c.PublicKeys = telegramKeys()
@@ -95,6 +102,8 @@ type Pool struct {
 
 	running sync.WaitGroup // connections
 	counts  counts
+	paced   paceCounts
+	pacesAt atomic.Int64 // when the store was asked last, in nanoseconds since 1970
 
 	mu     sync.Mutex // guards below
 	conns  map[accounts.ID]*Conn
@@ -122,6 +131,7 @@ func (p *Pool) Acquire(ctx context.Context, l accounts.Lease) (*Conn, error) {
 	case closed:
 		return nil, ErrClosed
 	case c != nil && c.lease.Token == l.Token && !c.over():
+		p.renewPaces(ctx)
 		return c, nil
 	case c != nil:
 		p.Drop(l.Account) // of an earlier lease, or from before it was parked

@@ -21,7 +21,7 @@ import (
 )
 
 func accountsCommand(env *cli.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause and resume accounts, and what happened to them"}
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts, and what happened to them"}
 	cmd.AddCommand(
 		accountsAdd(env),
 		accountsList(env),
@@ -29,6 +29,7 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 		accountsEvents(env),
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
+		accountsPace(env),
 	)
 	return cmd
 }
@@ -384,7 +385,7 @@ func printAccount(env *cli.Env, a accountView) error {
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"since", cli.Time(a.Since)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
 		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
-		{"labels", accounts.Labels(a.Labels).String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
+		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {
 			t.Row(row[0], row[1])

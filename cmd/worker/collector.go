@@ -42,6 +42,9 @@ var (
 
 	descFloods    = describe("flood_waits_total", "Pauses that Telegram demanded.")
 	descFloodTime = describe("flood_wait_seconds_total", "How long these pauses were, together.")
+	descPaceWaits = describe("pace_waits_total", "Calls that waited in their slot for their account's pace.", "limit")
+	descPaceTime  = describe("pace_wait_seconds_total", "How long these calls waited, together.", "limit")
+	descPaceAway  = describe("pace_returns_total", "Calls that were put off to keep their account's pace.", "limit")
 	descOpen      = describe("connections_open", "Connections to Telegram.")
 	descConnects  = describe("connects_total", "Connections that became ready.")
 	descConnFails = describe("connect_failures_total", "Connections that did not become ready.")
@@ -98,6 +101,11 @@ func (c *collector) work(p points) {
 	s := c.node.pool.Stats()
 	p.count(descFloods, float64(s.Floods))
 	p.count(descFloodTime, s.FloodTime.Seconds())
+	for _, limit := range s.Paced {
+		p.count(descPaceWaits, float64(limit.Waits), limit.Limit)
+		p.count(descPaceTime, limit.WaitTime.Seconds(), limit.Limit)
+		p.count(descPaceAway, float64(limit.SentAway), limit.Limit)
+	}
 	p.gauge(descOpen, float64(c.node.pool.Connected()))
 	p.count(descConnects, float64(s.Connects))
 	p.count(descConnFails, float64(s.ConnectFailures))

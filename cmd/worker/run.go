@@ -52,6 +52,7 @@ type runFlags struct {
 	namesADay          int
 
 	files     fileFlags
+	pace      paceFlags
 	retention retentionFlags
 }
 
@@ -90,6 +91,7 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 	fs.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "how long jobs in flight may take when the worker stops")
 	fs.IntVar(&f.namesADay, "names-a-day", 2000, "unknown usernames and invites that an account asks Telegram about in a day; 0 is no limit of ours")
 	f.files.register(fs)
+	f.pace.register(fs)
 	f.retention.register(fs)
 	fs.DurationVar(&f.idleAfter, "idle-after", 10*time.Minute, "close a connection that nobody used for so long")
 	return cmd
@@ -174,6 +176,7 @@ func (f *runFlags) config() (nodeConfig, error) {
 	if cfg.Resolver.NamesADay == 0 {
 		cfg.Resolver.NamesADay = -1 // its zero is a default
 	}
+	f.pace.config(&cfg.Pool)
 	cfg.Pool.Device.AppVersion = cli.ReadVersion().Version
 	for _, c := range []struct {
 		flag string

@@ -44,7 +44,7 @@ func TestJobIsBackBeforeItsAcknowledgement(t *testing.T) {
 	end(second, nil)
 	r.ackBegins(key)
 	r.ackEnds(second, true, time.Time{})
-	if a.flights != 0 || len(a.lanes) != 0 || len(r.flights) != 0 {
-		t.Errorf("%d in flight, lanes %v", a.flights, a.lanes)
+	if l := a.lanes["l"]; a.flights != 0 || l.flights != 0 || l.stuck || l.most == 0 || len(r.flights) != 0 {
+		t.Errorf("%d in flight, lane %+v", a.flights, l)
 	}
 }

@@ -404,3 +404,42 @@ func (b *bench) plan(rng *rand.Rand) (texts []string) {
 	}
 	return texts
 }
+
+// A lane of which few jobs pass at a time, as those of a chat that Telegram wants to be
+// written to slowly, does not begin many in vain.
+func TestNarrowLane(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const n, passing = 120, 3
+	var want []string
+	for i := range n {
+		text := fmt.Sprintf("0 %04d", i)
+		b.enqueue("alice", text, jobs.OrderKey("0"))
+		want = append(want, text)
+	}
+	var done recorder
+	var left, cycles, behind atomic.Int64
+	left.Store(passing)
+	b.store.give("w", "alice")
+	b.worker("w", dispatch.Config{AccountConcurrency: 100, SweepEvery: time.Hour}, quick, func(ctx context.Context, j job) error {
+		if err := lane.From(ctx).Alone(ctx); err != nil {
+			behind.Add(1)
+			return &jobs.RetryError{Snooze: true, Err: err}
+		}
+		if left.Add(-1) < 0 {
+			left.Store(passing)
+			cycles.Add(1)
+			return &jobs.RetryError{Snooze: true, Err: errAgain}
+		}
+		done.add(j)
+		return nil
+	})
+	b.untilEmpty("alice")
+	b.sameTexts("lane", done.texts("alice"), want)
+	// At first nobody knows; then one in a cycle is behind the one that has to wait, or
+	// two of them if it has grown.
+	if most := 50 + 3*cycles.Load(); cycles.Load() < n/passing-1 || behind.Load() > most {
+		t.Errorf("in %d cycles %d jobs began in vain, of at most %d", cycles.Load(), behind.Load(), most)
+	}
+	b.noLanesLeft("alice")
+}

@@ -5,6 +5,7 @@ import "github.com/tgswitchboard/switchboard/jobs/internal/lane"
 // running is what this worker runs of one lane: a chain of turns. Guarded by
 // roster.mu.
 type running struct {
+	width
 	last    *lane.Turn
 	flights int
 	// stuck says that a job has to be run again. No more are begun until all of the
@@ -31,10 +32,10 @@ func (r *roster) room(l *running) int {
 	if l.stuck {
 		return 0
 	}
-	return spare(r.laneLimit(), l.flights)
+	return spare(l.limit(r.laneLimit()), l.flights)
 }
 
-// roomsLocked is the name and room of each lane with jobs in flight. It requires
+// roomsLocked is the name and room of each lane that has another one than most. It requires
 // r.mu.
 func (r *roster) roomsLocked(a *account) (rooms []any) {
 	for name, l := range a.lanes {
@@ -69,8 +70,10 @@ func (a *account) turnEnds(f *flight) {
 	}
 	stuck := f.err != nil || !f.started
 	f.turn.End(stuck)
-	if stuck {
-		a.lanes[f.lane].stuck = true
+	if l := a.lanes[f.lane]; stuck {
+		l.stuck = true
+	} else if l.pass() {
+		a.more = true
 	}
 }
 
@@ -92,8 +95,7 @@ func (r *roster) leaveLaneLocked(f *flight) {
 		a.stale = append(a.stale, f.lane)
 		return
 	case l.flights == 0:
-		delete(a.lanes, f.lane)
-		l.stuck = false
+		a.forgetLane(f.lane, l)
 	}
 	a.more = a.more || full && r.room(l) > 0
 }
@@ -103,9 +105,20 @@ func (r *roster) leaveLaneLocked(f *flight) {
 func (a *account) forgetStale() {
 	for _, name := range a.stale {
 		if l := a.lanes[name]; l != nil && l.flights == 0 {
-			delete(a.lanes, name)
+			a.forgetLane(name, l)
 		}
 		a.more = true
 	}
 	a.stale = nil
+}
+
+// forgetLane ends a chain that has settled. Of one that was stuck it is kept how many
+// passed. It requires roster.mu.
+func (a *account) forgetLane(name string, l *running) {
+	delete(a.lanes, name)
+	if l.stuck {
+		l.narrow()
+		a.keepLane(name, l.width)
+	}
+	l.stuck = false
 }

@@ -234,7 +234,7 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	}
 	if retry != nil {
 		if !errors.Is(retry, lane.ErrBehind) {
-			h.Log.Info("job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", masked(retry))
+			h.Log.Log(ctx, waitLevel(retry), "job waits", "job_id", id, "account", account, "kind", j.kind, "attempt", j.attempt, "error", masked(retry))
 		}
 		return j.doubted(err, cmp.Or(h.keep(ctx, j, retry), retry))
 	}

@@ -38,6 +38,7 @@ const parked = time.Minute
 func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error) {
 	var (
 		flood   *accounts.FloodWaitError
+		paced   *accounts.PacedError
 		connect *pool.ConnectError
 		unknown *resolver.Error
 		foreign *peers.OtherAccountError
@@ -60,6 +61,8 @@ func (h *Handlers) judge(ctx context.Context, j *job, err error) (failure, error
 		return failure{}, later
 	case errors.As(err, &flood):
 		return failure{}, snooze(flood.Wait, err)
+	case errors.As(err, &paced):
+		return failure{}, snooze(paced.Wait, err)
 	case errors.As(err, &budget):
 		return failure{}, snooze(budget.Wait, err)
 	case unusable(err):

@@ -30,6 +30,7 @@ type Run struct {
 // Why a job has to be run again.
 const (
 	RetryFlood      = "flood"
+	RetryPaced      = "paced"
 	RetryBudget     = "budget"
 	RetryConnect    = "connect"
 	RetryAnswerLost = "answer_lost"
@@ -46,7 +47,7 @@ const (
 
 // Reasons lists every Run.Retry.
 func Reasons() []string {
-	return []string{RetryFlood, RetryBudget, RetryConnect, RetryAnswerLost, RetryNotSent, RetryAccount, RetryLease,
+	return []string{RetryFlood, RetryPaced, RetryBudget, RetryConnect, RetryAnswerLost, RetryNotSent, RetryAccount, RetryLease,
 		RetryLane, RetryStore, RetryStopping, RetryTelegram, RetryInternal, RetryBlocked}
 }
 
@@ -56,6 +57,7 @@ func reason(err error) string {
 		retry   *jobs.RetryError
 		server  *serverError
 		flood   *accounts.FloodWaitError
+		paced   *accounts.PacedError
 		budget  *resolver.BudgetError
 		connect *pool.ConnectError
 	)
@@ -71,6 +73,8 @@ func reason(err error) string {
 		return RetryStore
 	case errors.As(err, &flood):
 		return RetryFlood
+	case errors.As(err, &paced):
+		return RetryPaced
 	case errors.As(err, &budget):
 		return RetryBudget
 	case unusable(err):
@@ -154,6 +158,14 @@ func (h *Handlers) logEnd(ctx context.Context, r jobs.Result) {
 
 // private is how phones and invites look in errors.
 var private = regexp.MustCompile(`\+[\w-]{5,}`)
+
+// waitLevel is that of a line about a job that waits. An account at its pace has many.
+func waitLevel(retry error) slog.Level {
+	if reason(retry) == RetryPaced {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
 
 // masked is an error for the log, which has no business with phones and invites.
 func masked(err error) string { return private.ReplaceAllString(err.Error(), "+…") }

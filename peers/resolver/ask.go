@@ -101,11 +101,13 @@ func (q question) self(ctx context.Context) (Found, error) {
 }
 
 func (q question) username(ctx context.Context, ref peers.Ref) (Found, error) {
-	if err := q.budgets.takeName(q.account.ID, q.now()); err != nil {
+	asked, err := q.budgets.takeName(q.account.ID, q.now())
+	if err != nil {
 		return Found{}, err
 	}
 	name := ref.Username()
 	res, err := q.api.ContactsResolveUsername(ctx, &tg.ContactsResolveUsernameRequest{Username: name})
+	asked.unless(err)
 	switch class := classOf(err); {
 	case class == rpcerror.NoName:
 		return Found{}, q.absent(ref.String(), &Error{Code: CodeNotOccupied, Err: err, Message: fmt.Sprintf(
@@ -131,10 +133,12 @@ func (q question) phone(ctx context.Context, ref peers.Ref) (Found, error) {
 	if q.account.Kind == accounts.Bot {
 		return Found{}, notForBots(q.account.ID, "phone numbers", nil)
 	}
-	if err := q.budgets.takePhone(q.account.ID, q.now()); err != nil {
+	asked, err := q.budgets.takePhone(q.account.ID, q.now())
+	if err != nil {
 		return Found{}, err
 	}
 	res, err := q.api.ContactsResolvePhone(ctx, ref.Phone())
+	asked.unless(err)
 	switch {
 	case err == nil:
 		f, err := q.resolved(ref, res)
@@ -162,10 +166,12 @@ func (q question) invite(ctx context.Context, ref peers.Ref) (Found, error) {
 	if q.account.Kind == accounts.Bot {
 		return Found{}, notForBots(q.account.ID, "invite links", nil)
 	}
-	if err := q.budgets.takeName(q.account.ID, q.now()); err != nil {
+	asked, err := q.budgets.takeName(q.account.ID, q.now())
+	if err != nil {
 		return Found{}, err
 	}
 	res, err := q.api.MessagesCheckChatInvite(ctx, ref.InviteHash())
+	asked.unless(err)
 	var chat tg.ChatClass
 	switch res := res.(type) {
 	case nil:

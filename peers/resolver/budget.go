@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -40,20 +41,37 @@ func (b *budgets) of(account accounts.ID) *budget {
 }
 
 // takeName takes one question about a username or an invite.
-func (b *budgets) takeName(account accounts.ID, now time.Time) error {
+func (b *budgets) takeName(account accounts.ID, now time.Time) (taken, error) {
 	return b.take(account, "usernames", b.of(account).names, now)
 }
 
 // takePhone takes one question about a phone number.
-func (b *budgets) takePhone(account accounts.ID, now time.Time) error {
+func (b *budgets) takePhone(account accounts.ID, now time.Time) (taken, error) {
 	return b.take(account, "phone numbers", b.of(account).phones, now)
 }
 
-func (b *budgets) take(account accounts.ID, what string, l *rate.Limiter, now time.Time) error {
-	if l.AllowN(now, 1) {
-		return nil
+func (b *budgets) take(account accounts.ID, what string, l *rate.Limiter, now time.Time) (taken, error) {
+	t := taken{l.ReserveN(now, 1), now}
+	wait := t.DelayFrom(now)
+	if wait == 0 {
+		return t, nil
 	}
+	t.CancelAt(now)
 	b.refusals.Add(1)
-	wait := (1 - l.TokensAt(now)) / float64(l.Limit())
-	return &BudgetError{Account: account, What: what, Wait: time.Duration(wait * float64(time.Second))}
+	return taken{}, &BudgetError{Account: account, What: what, Wait: wait}
+}
+
+// taken is one question of a budget.
+type taken struct {
+	*rate.Reservation
+	at time.Time
+}
+
+// unless gives the question back if err says that it was put off to keep the account's
+// pace: it is asked later, and counts then.
+func (t taken) unless(err error) {
+	var paced *accounts.PacedError
+	if errors.As(err, &paced) {
+		t.CancelAt(t.at)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gotd/td/tg"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/peers"
@@ -213,5 +214,37 @@ func TestBudgetOfNames(t *testing.T) {
 	f.later(12*time.Hour + time.Minute)
 	if _, err := f.resolve(t, "alice", "@nobody_here"); !isCode(err, resolver.CodeNotOccupied) {
 		t.Errorf("12 hours later: %v", err)
+	}
+}
+
+// A question that is put off to keep the account's pace has not been asked: it costs the
+// budget nothing.
+func TestBudgetOfPacedNames(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.begin(resolver.Config{NamesADay: 2})
+	slow, err := accounts.ParsePace("resolves=1/h:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.pool = f.Pool(t, pool.Config{PaceUsers: slow, PacesEvery: time.Nanosecond})
+	f.mustResolve(t, "alice", "@carol")
+	var paced *accounts.PacedError
+	for range 5 {
+		if _, err := f.resolve(t, "alice", "@bob"); !errors.As(err, &paced) || paced.What != "resolves" {
+			t.Fatalf("got %v", err)
+		}
+	}
+	off, err := accounts.ParsePace("resolves=off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Registry.SetPace(t.Context(), "alice", off); err != nil {
+		t.Fatal(err)
+	}
+	f.mustResolve(t, "alice", "@bob")
+	var budget *resolver.BudgetError
+	if _, err := f.resolve(t, "alice", "@nobody_here"); !errors.As(err, &budget) {
+		t.Errorf("a third name: %v", err)
 	}
 }
