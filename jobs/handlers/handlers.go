@@ -196,8 +196,10 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 		}
 	}
 	if cancelled && !j.over() {
-		res.State, res.Attempts = jobs.Cancelled, j.attempt-1
-		res.Result = j.partly()
+		if res.State, res.Error, err = h.cancelled(ctx, j); err != nil {
+			return err
+		}
+		res.Attempts, res.Result = j.attempt-1, j.partly()
 		return h.finish(ctx, j, res)
 	}
 	if invalid != nil {
@@ -223,6 +225,9 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	end, retry := h.ending(run, j, answer, err)
 	if b, ok := answer.(jobs.BatchResult); ok && end.State == jobs.Succeeded {
 		end.State, end.Error = b.Outcome()
+	}
+	if retry == nil {
+		end = j.adrift(end)
 	}
 	switch {
 	case retry != nil && deadlineExceeded(run) && !errors.Is(retry, accounts.ErrLeaseLost):
@@ -359,7 +364,11 @@ func (t inLane) Left(call *pool.SentCall) { t.Turn.Left(call) }
 // finish records an outcome, then publishes it. The outcome must be kept even if
 // the job's time is over: the message is sent.
 func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
+	// After what it supersedes, even if another worker's clock was ahead.
 	res.FinishedAt, res.Supersedes = time.Now(), j.superseded
+	if first := j.superseded.Add(time.Microsecond); res.FinishedAt.Before(first) {
+		res.FinishedAt = first
+	}
 	if res.State == jobs.Failed || res.State == jobs.Unknown {
 		res.Payload = j.payload
 	}

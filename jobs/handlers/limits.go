@@ -60,6 +60,21 @@ func (h *Handlers) late(ctx context.Context, j *job) (*jobs.CallResult, error) {
 	return &end, nil
 }
 
+// cancelled is how a job ends that a producer has cancelled.
+func (h *Handlers) cancelled(ctx context.Context, j *job) (jobs.State, *jobs.Error, error) {
+	if j.envelope == nil {
+		return jobs.Cancelled, nil, nil
+	}
+	doubt, err := h.doubtful(ctx, j)
+	if err != nil || !doubt {
+		return jobs.Cancelled, nil, err
+	}
+	return jobs.Unknown, &jobs.Error{Name: string(jobs.Cancelled), Message: "the job was cancelled" + mayBeDone}, nil
+}
+
+// mayBeDone says that an earlier run leaves a doubt.
+const mayBeDone = "; a call may have left whose answer is not known, so Telegram may have done it"
+
 // cut is how a job ends that was stopped at its deadline by err. Its own error is
 // for the next run.
 func (h *Handlers) cut(ctx context.Context, j *job, err error) (end jobs.CallResult, again error) {
@@ -77,7 +92,7 @@ func overdue(name, says string, doubt bool) jobs.CallResult {
 	end := jobs.CallResult{State: jobs.Failed, Error: &jobs.Error{Name: name, Message: says}}
 	if doubt {
 		end.State = jobs.Unknown
-		end.Error.Message += "; a call may have left whose answer is not known, so Telegram may have done it"
+		end.Error.Message += mayBeDone
 	}
 	return end
 }

@@ -113,6 +113,24 @@ func (p *progress) takeBack() {
 	}
 }
 
+// adrift is how a job ends for good. One that failed is Unknown if a call that is made
+// once may have left and has no result: then it is a defect of this program that ended
+// the run.
+func (j *job) adrift(end jobs.CallResult) jobs.CallResult {
+	if j.progress == nil || end.State != jobs.Failed {
+		return end
+	}
+	for i, r := range j.progress.results {
+		if r.State == "" && j.progress.ahead[i] {
+			end.State = jobs.Unknown
+			end.Error = &jobs.Error{Code: end.Error.Code, Name: end.Error.Name, Message: fmt.Sprintf("%s; %s",
+				end.Error.Message, answerLost(j.progress.batch.Calls[i].Invoke.Method).Message)}
+			break
+		}
+	}
+	return end
+}
+
 // harmless notes that a call that left has done nothing.
 func (p *progress) harmless(i int) {
 	if p.ahead[i] {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gotd/td/tgerr"
@@ -259,5 +260,72 @@ func TestJudgedRaw(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// panicking is a worker with a defect: it meets each answer of Telegram's with a panic.
+func (f *fixture) panicking(t *testing.T) func(*handlers.Deps) {
+	return func(d *handlers.Deps) {
+		d.Pool = f.Pool(t, pool.Config{OnAnswer: func(time.Duration, int) { panic("a defect") }})
+	}
+}
+
+// TestPanicAfterItLeft: nobody knows what became of a call whose answer a defect of ours
+// has swallowed.
+func TestPanicAfterItLeft(t *testing.T) {
+	t.Parallel()
+	inv := acting()
+	for name, p := range map[string]jobs.Payload{
+		"alone":      inv,
+		"in a batch": jobs.Batch{Calls: []jobs.BatchCall{{Invoke: &inv}}},
+	} {
+		for attempts := 1; attempts <= 2; attempts++ {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := setup(t)
+				f.work(t, handlers.Config{MaxAttempts: attempts}, f.panicking(t))
+				res := f.outcome(t, f.enqueue(t, "alice", p))
+				if res.State != jobs.Unknown || res.Attempts != attempts {
+					t.Errorf("%s after %d attempts: %v", res.State, res.Attempts, res.Error)
+				}
+				if attempts == 1 && (res.Error.Name != "internal" || !strings.Contains(res.Error.Message, "before you make the call again")) {
+					t.Errorf("error %v", res.Error)
+				}
+				if n := len(f.Calls("alice", inv.Method)); n != 1 {
+					t.Errorf("%d calls", n)
+				}
+				f.forgotten(t, res.ID)
+			})
+		}
+	}
+	f := setup(t)
+	f.work(t, handlers.Config{MaxAttempts: 1}, f.panicking(t))
+	reading := invoke("help.getNearestDc", `{}`)
+	if res := f.outcome(t, f.enqueue(t, "alice", reading)); res.State != jobs.Failed {
+		t.Errorf("a call that reads: %+v", res)
+	}
+}
+
+// TestCancelledAfterItsWorkerDied: a message that may be out is not called cancelled.
+func TestCancelledAfterItsWorkerDied(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	dying := &beforeRecord{Ledger: f.ledger, reached: make(chan struct{})}
+	stop := f.work(t, handlers.Config{}, func(d *handlers.Deps) { d.Ledger = dying })
+	id := f.enqueue(t, "alice", jobs.Send{To: "me", Text: "out"})
+	<-dying.reached
+	stop()
+	paused := "asynq:{" + jobs.Queue("alice") + "}:paused"
+	f.redis.Set(t.Context(), paused, 1, 0)
+	f.work(t, handlers.Config{}, nil)
+	f.state(t, id, jobs.Pending)
+	if err := f.client.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	f.redis.Del(t.Context(), paused)
+	f.outcome(t, f.enqueue(t, "alice", jobs.Resolve{Peer: "me"})) // wakes the worker
+	res := f.outcome(t, id)
+	if res.State != jobs.Unknown || res.Error.Name != "cancelled" || len(f.effects("alice")) != 1 {
+		t.Errorf("%s %v, and %q was sent", res.State, res.Error, f.effects("alice"))
 	}
 }
