@@ -11,12 +11,16 @@
 //   - A job is run only while the account's lease is valid, and never by two
 //     handlers at once: a slot is free again when the handler has returned and
 //     the acknowledgement is in Redis, not before.
-//   - Accounts with work take turns; within an account jobs start in the order
-//     of its line. A new owner puts what the old one had begun back at the head.
+//   - Accounts with work take turns; within an account jobs of one priority start
+//     in the order of its line. A new owner puts what the old one had begun back at the head.
 //   - Jobs of one lane (see package lane) start in the order of the line, and a
 //     job that has to be tried again keeps those behind it back, through changes
 //     of the owner too. A handler that runs beside others of its lane finds its
 //     turn in the context. A lane that waits delays no other.
+//   - A job of high priority passes the others of its account that were not begun.
+//   - A job that is cancelled, or not begun in time, is handed to its handler soon,
+//     wherever it waited and also if the account is parked or its queue paused. See
+//     Park and Over.
 //   - An acknowledgement survives an outage of Redis for as long as the account's
 //     lease lasts. Once the lease has ended it is not sent: the task belongs to
 //     the next owner.

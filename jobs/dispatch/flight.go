@@ -74,7 +74,7 @@ func (d *Dispatcher) handler(h asynq.Handler) func(context.Context, *asynq.Task)
 		if f == nil {
 			return errGone
 		}
-		if due := jobs.DueAt(t.Headers()); f.first && !due.IsZero() {
+		if due := jobs.DueAt(t.Headers()); f.first && !f.over && !due.IsZero() {
 			d.cfg.OnStart(jobs.Kind(t.Type()), max(0, time.Since(due)))
 		}
 		ctx = lane.With(ctx, f.turn)

@@ -20,7 +20,7 @@ import (
 // answered, is refused: what the first one began has no handler, and has to be
 // put back before a job behind it is begun.
 //
-// KEYS pending, paused, active, lease, cancelled, latest dequeue, first, over,
+// KEYS pending, paused, active, lease, cancelled, latest dequeue, first, over, left,
 // expires; ARGV expiry of asynq's lease, task key prefix, prefix of the queue's
 // lanes, name of this dequeue, seconds that it is kept, jobs to begin at most, bytes
 // from which on no more are begun, jobs to sort at most, tasks to return for their
@@ -48,6 +48,10 @@ if redis.call("GET", KEYS[6]) == ARGV[4] then
 end
 redis.call("SET", KEYS[6], ARGV[4], "EX", ARGV[5])
 
+local special, limits = redis.call("EXISTS", KEYS[7], KEYS[8], KEYS[9], KEYS[10]) > 0, 0
+if special then
+	limits = redis.call("ZCARD", KEYS[10])
+end
 local begun = {}
 local function mayBegin()
 	return #begun < 3 * most and bytes > 0
@@ -66,7 +70,7 @@ local function begin(id, msg, lane)
 	end
 end
 local function answer(more, unsorted)
-	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3, redis.call("ZCARD", KEYS[9]) }
+	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3, limits }
 	for _, list in ipairs({ begun, unsorted }) do
 		for _, s in ipairs(list) do
 			a[#a + 1] = s
@@ -75,17 +79,23 @@ local function answer(more, unsorted)
 	return a
 end
 local function read(id)
-	local msg, lane, seq, state, over = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane", "seq", "state", "over"))
+	local msg, lane, seq = unpack(redis.call("HMGET", ARGV[2] .. id, "msg", "lane", "seq"))
 	if msg and not lane then
 		local _, at = string.find(msg, "\10\16` + lane.Header + `\18\32", 1, true)
 		lane = at and string.sub(msg, at + 1, at + 32)
 	end
-	-- A job that is over, or was, has only left its place on the line.
-	return msg, lane, seq, over or state and state ~= "pending"
+	return msg, lane, seq
+end
+-- Whether it is only the place of a job that was over. Its id may be another's by now.
+local function isLeft(id)
+	if not special or redis.call("SISMEMBER", KEYS[9], id) == 0 then
+		return false
+	end
+	local state, over = unpack(redis.call("HMGET", ARGV[2] .. id, "state", "over"))
+	return over or state ~= "pending"
 end
 
-local lines = redis.call("EXISTS", KEYS[7], KEYS[8])
-while lines > 0 and mayBegin() do
+while special and mayBegin() do
 	local id = redis.call("RPOP", KEYS[8])
 	if not id then
 		break
@@ -102,17 +112,11 @@ if ARGV[11] == "1" or redis.call("EXISTS", KEYS[2]) == 1 then
 	for _, line in ipairs({ KEYS[7], KEYS[1] }) do
 		for _ = 1, tonumber(ARGV[8]) do
 			local id = redis.call("LINDEX", line, -1)
-			if not id then
-				break
-			end
-			local msg, _, _, left = read(id)
-			if msg and not left then
+			if not id or not isLeft(id) then
 				break
 			end
 			redis.call("RPOP", line)
-			if not msg then
-				redis.call("DEL", ARGV[2] .. id)
-			end
+			redis.call("SREM", KEYS[9], id)
 		end
 	end
 	return answer(redis.call("LLEN", KEYS[8]) > 0 and 1 or 0, {})
@@ -148,11 +152,12 @@ local function isBehind(lane, seq)
 	return waitsFor(head, seq) or first[1] and tonumber(first[2]) < seq
 end
 local function sorted(id, first)
-	local key = ARGV[2] .. id
-	local msg, lane, seq, passed = read(id)
-	if passed and msg then
+	if isLeft(id) then
+		redis.call("SREM", KEYS[9], id)
 		return true
 	end
+	local key = ARGV[2] .. id
+	local msg, lane, seq = read(id)
 	if msg and not lane then
 		if not first then
 			return false
@@ -201,7 +206,7 @@ local function sortLine(line, first)
 		redis.call("LTRIM", line, 0, -here - 1)
 	end
 end
-if lines > 0 then
+if special then
 	beginLanes(0)
 	sortLine(KEYS[7], true)
 end
@@ -214,15 +219,15 @@ end
 local unsorted = {}
 if left == 0 and #begun == 0 then
 	for _, id in ipairs(redis.call("LRANGE", KEYS[1], -tonumber(ARGV[9]), -1)) do
-		local msg, lane, _, passed = read(id)
-		if msg and not lane and not passed then
+		local msg, lane = read(id)
+		if msg and not lane and not isLeft(id) then
 			unsorted[#unsorted + 1] = id
 			unsorted[#unsorted + 1] = msg
 		end
 	end
 end
 
-if redis.call("LLEN", KEYS[1]) > 0 or lines > 0 and redis.call("EXISTS", KEYS[7], KEYS[8]) > 0 then
+if redis.call("LLEN", KEYS[1]) > 0 or special and redis.call("EXISTS", KEYS[7], KEYS[8]) > 0 then
 	return answer(1, unsorted)
 end
 local more = 0
@@ -234,22 +239,28 @@ for _, lane in ipairs(redis.call("ZRANGE", p .. "lanes", 0, running + most)) do
 end
 return answer(more, {})`)
 
-// sortScript notes what it has been found that tasks ask for, of those that are
-// still there. One of high priority goes to the first line.
+// sortScript notes the lanes of tasks that are still there, and what else they ask
+// for: one of high priority goes to the first line.
 //
-// KEYS pending, first, expires; ARGV task key prefix, and ids, each with its lane,
-// "first" or "", and the second at which it is over or "".
+// KEYS pending, first, expires; ARGV task key prefix, how many arguments follow that
+// are ids and their lanes, those, and ids, each with "first" or "", and the second at
+// which it is over or "".
 var sortScript = redis.NewScript(`
-for i = 2, #ARGV, 4 do
-	local id, key = ARGV[i], ARGV[1] .. ARGV[i]
+local last, new = 2 + ARGV[2], {}
+for i = 3, last, 2 do
+	local key = ARGV[1] .. ARGV[i]
 	if redis.call("EXISTS", key) == 1 and redis.call("HSETNX", key, "lane", ARGV[i + 1]) == 1 then
-		if ARGV[i + 2] ~= "" and redis.call("LREM", KEYS[1], -1, id) == 1 then
-			redis.call("HSET", key, ARGV[i + 2], 1)
-			redis.call("LPUSH", KEYS[2], id)
-		end
-		if ARGV[i + 3] ~= "" then
-			redis.call("ZADD", KEYS[3], ARGV[i + 3], id)
-		end
+		new[ARGV[i]] = true
+	end
+end
+for i = last + 1, #ARGV, 3 do
+	local id = ARGV[i]
+	if new[id] and ARGV[i + 1] ~= "" and redis.call("LREM", KEYS[1], -1, id) == 1 then
+		redis.call("HSET", ARGV[1] .. id, ARGV[i + 1], 1)
+		redis.call("LPUSH", KEYS[2], id)
+	end
+	if new[id] and ARGV[i + 2] ~= "" then
+		redis.call("ZADD", KEYS[3], ARGV[i + 2], id)
 	end
 end
 return redis.status_reply("OK")`)

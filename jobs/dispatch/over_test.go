@@ -103,7 +103,7 @@ func TestExpired(t *testing.T) {
 			b.untilEmpty("alice")
 			b.sameTexts("the others", rec.texts("alice"), []string{"other", "wake"})
 			b.noLanesLeft("alice")
-			if n := b.rdb.Exists(ctx, expiresKey, "switchboard:{acct:alice}:over", "switchboard:{acct:alice}:first", "asynq:{acct:alice}:pending").Val(); n != 0 {
+			if n := b.rdb.Exists(ctx, expiresKey, "switchboard:{acct:alice}:over", "switchboard:{acct:alice}:first", "switchboard:{acct:alice}:left", "asynq:{acct:alice}:pending").Val(); n != 0 {
 				t.Errorf("%d keys are left behind", n)
 			}
 		})

@@ -108,7 +108,7 @@ func (d *Dispatcher) pull(ctx context.Context, ts []turn) ([]pulled, []error) {
 			script: dequeueScript,
 			keys: []string{
 				k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue",
-				prefix + "first", prefix + "over", prefix + "expires",
+				prefix + "first", prefix + "over", prefix + "left", prefix + "expires",
 			},
 			args: append([]any{
 				expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
@@ -199,9 +199,13 @@ func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []er
 			continue
 		}
 		k := queueKeys(ts[i].acct.queue)
-		args := []any{k.task}
+		args, more := []any{k.task, len(p.unsorted)}, []any{}
 		for j := 0; j+1 < len(p.unsorted); j += 2 {
 			c := jobs.ControlsOfTask([]byte(p.unsorted[j+1]))
+			args = append(args, p.unsorted[j], c.Lane)
+			if !c.First && c.Limit.IsZero() {
+				continue
+			}
 			first, over := "", ""
 			if c.First {
 				first = "first"
@@ -212,8 +216,9 @@ func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []er
 					limits[id] = c.Limit
 				}
 			}
-			args = append(args, p.unsorted[j], c.Lane, first, over)
+			more = append(more, p.unsorted[j], first, over)
 		}
+		args = append(args, more...)
 		prefix := lane.Prefix(ts[i].acct.queue)
 		calls = append(calls, scripted{script: sortScript, keys: []string{k.pending, prefix + "first", prefix + "expires"}, args: args})
 		of = append(of, i)

@@ -14,7 +14,7 @@ var Sent = sent
 
 // Judged is judge of a first attempt, for errors that no job of the tests has.
 func Judged(err error) (jobs.State, *jobs.Error) {
-	f, _ := New(Deps{}, Config{}).judge(context.Background(), &job{attempt: 1}, err)
+	f, _ := New(Deps{}, Config{}).judge(context.Background(), &job{attempt: 1, envelope: &jobs.Envelope{}}, err)
 	return f.state, f.err
 }
 
@@ -25,13 +25,13 @@ func (h *Handlers) Upload(ctx context.Context, inv tg.Invoker, peer tg.InputPeer
 
 // Retries tells whether another attempt follows an error of a first one.
 func Retries(err error) bool {
-	_, retry := New(Deps{}, Config{}).judge(context.Background(), &job{attempt: 1}, err)
+	_, retry := New(Deps{}, Config{}).judge(context.Background(), &job{attempt: 1, envelope: &jobs.Envelope{}}, err)
 	return retry != nil
 }
 
 // JudgedRaw is Judged for the error of a raw call.
 func JudgedRaw(ctx context.Context, reads, once bool, err error) (jobs.State, *jobs.Error) {
-	f, _ := New(Deps{}, Config{}).judge(ctx, &job{attempt: 1}, &rawError{method: "a.b", reads: reads, once: once, err: err})
+	f, _ := New(Deps{}, Config{}).judge(ctx, &job{attempt: 1, envelope: &jobs.Envelope{}}, &rawError{method: "a.b", reads: reads, once: once, err: err})
 	return f.state, f.err
 }
 

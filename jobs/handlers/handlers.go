@@ -207,11 +207,12 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 		return h.finish(ctx, j, res)
 	}
 
-	if over, err := h.late(ctx, j); over != nil || err != nil {
-		if err != nil {
-			return err
-		}
-		res.State, res.Error, res.Attempts = over.State, over.Error, j.attempt-1
+	late, err := h.late(ctx, j)
+	if err != nil {
+		return err
+	}
+	if late != nil {
+		res.State, res.Error, res.Attempts = late.State, late.Error, j.attempt-1
 		res.Result = j.partly()
 		return h.finish(ctx, j, res)
 	}
@@ -231,9 +232,7 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	}
 	switch {
 	case retry != nil && deadlineExceeded(run) && !errors.Is(retry, accounts.ErrLeaseLost):
-		if end, retry = h.cut(ctx, j, err); retry != nil {
-			return retry
-		}
+		end, retry = h.cut(ctx, j, err)
 	case retry == nil && end.State == jobs.Failed:
 		retry = h.failInLane(ctx, j, end.Error)
 	}

@@ -48,6 +48,11 @@ func (h *Handlers) late(ctx context.Context, j *job) (*jobs.CallResult, error) {
 	case limit.IsZero(), !over && time.Now().Before(limit):
 		return nil, nil
 	}
+	if p := j.progress; p != nil && len(p.pending(1)) == 0 {
+		all := p.result() // an earlier run did everything, and could not say so
+		state, why := all.Outcome()
+		return &jobs.CallResult{State: state, Error: why}, nil
+	}
 	doubt, err := h.doubtful(ctx, j)
 	if err != nil {
 		return nil, err

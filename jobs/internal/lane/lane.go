@@ -35,8 +35,9 @@ const Header = "switchboard-lane"
 // Prefix is how the keys of a queue's lanes begin. Behind it come "lanes" (the
 // ready ones, by the number of their next job), "heads" (of lanes that wait:
 // number and job), "lane:" and a name (the jobs, by number), "seq" (the last
-// number), "first" and "over" (lists as asynq's pending: the next one is last), and
-// "expires" (jobs by the second at which they are over).
+// number), "first" and "over" (lists as asynq's pending: the next one is last), "left"
+// (ids that may still have a place on a line, of jobs that are over), and "expires"
+// (jobs by the second at which they are over).
 func Prefix(queue string) string { return "switchboard:{" + queue + "}:" }
 
 // Over stands for the lane of a job that was begun because it is over.
@@ -55,8 +56,7 @@ const Over = "over"
 //	unpark(p, id, lane)   takes it out again; true if it was there
 //	release(p, id, lane)  lets the lane go on if the job is its head
 //	finish(p, q, id, now) makes a job that waits one that is over: 1; or else -1 if
-//	                      it is being run, 0 if it does not wait. On a line its id
-//	                      keeps its place, and is passed over there
+//	                      it is being run, 0 if it does not wait
 func Script(src string) *redis.Script { return redis.NewScript(functions + src) }
 
 const functions = `
@@ -126,8 +126,8 @@ local function finish(p, q, id, now)
 		return state == "active" and -1 or 0
 	elseif over then
 		return 1
-	elseif lane then
-		unpark(p, id, lane)
+	elseif not (lane and unpark(p, id, lane)) then
+		redis.call("SADD", p .. "left", id) -- a long line is not searched for it
 	end
 	redis.call("HSET", key, "state", "pending", "pending_since", now, "lane", none, "over", 1)
 	redis.call("LPUSH", p .. "over", id)
