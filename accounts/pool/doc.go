@@ -17,6 +17,11 @@
 // Its auth key is made there and lives in memory as long as the Conn; a new one takes
 // its place if X refuses it, which says nothing of the account.
 //
+// An account has a Pace: token buckets for its calls, its messages and its chats. A call
+// takes its tokens as it leaves, and waits for them for a moment; one that has to wait
+// longer is not made, and its error says until when. Order is that of leaving, so a call
+// that waits keeps those behind it back, and no others.
+//
 // The package does not repeat calls that Telegram may have run, and it does not
 // sleep through a flood wait: only the caller knows whether a call may be repeated.
 package pool

@@ -15,6 +15,8 @@ const (
 	// paceWait is how long a call waits in its place for its turn. Whoever makes it
 	// has a slot of the worker so long, and others may need it.
 	paceWait = 200 * time.Millisecond
+	// pacedTogether is how long the calls of InvokeAll do: many share one slot.
+	pacedTogether = time.Second
 	// paceAway bounds how long a call is sent away for. Whoever comes back early is
 	// sent away again; but a pace may change, and a worker end, that knew better.
 	paceAway = 5 * time.Minute

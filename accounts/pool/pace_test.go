@@ -95,7 +95,7 @@ func TestSentAway(t *testing.T) {
 			waits = append(waits, paced.Wait)
 		}
 		for i, wait := range waits {
-			time.Sleep(time.Until(began.Add(wait)))
+			<-time.After(time.Until(began.Add(wait))) // of the bubble
 			if err := p.passes(to(int64(i)), 0); err != nil {
 				t.Errorf("call %d has come back: %v", i, err)
 			}
@@ -240,7 +240,7 @@ func TestForgetsChats(t *testing.T) {
 				t.Fatal(err)
 			}
 			most = max(most, len(p.chats))
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond) // of the bubble
 		}
 		if most > 210 {
 			t.Errorf("it remembers up to %d chats, of which 101 have no full bucket", most)
@@ -252,7 +252,7 @@ func TestForgetsChats(t *testing.T) {
 		if n := len(p.chats); n == 0 || n > 101 {
 			t.Errorf("it remembers %d chats, want 99 or so", n)
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second) // of the bubble
 		p.forget()
 		if p.chats != nil || p.crowd != fewChats {
 			t.Errorf("it remembers %d chats after 2 s", len(p.chats))
@@ -274,7 +274,7 @@ func TestKeepsBucketsInUse(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second) // of the bubble
 		p.forget()
 		if b := p.chats[2]; len(p.chats) != 1 || b == nil || b.waiting != 1 {
 			t.Errorf("it remembers %v", p.chats)
@@ -302,7 +302,7 @@ func TestPaceProperty(t *testing.T) {
 			left := map[int64][]time.Time{} // 0: all
 			var wg sync.WaitGroup
 			for i := range pauses {
-				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
+				<-time.After(time.Duration(pauses[i]) * time.Millisecond) // of the bubble
 				wg.Go(func() {
 					if p.passes(to(chats[i]), time.Duration(waits[i])*time.Millisecond) != nil {
 						return

@@ -109,10 +109,13 @@ func (c *Conn) keepPace(ctx context.Context, r request, by time.Time) error {
 }
 
 // sendPaced makes calls leave as their pace lets them: together those that need not
-// wait, and then one by one while paceWait lasts. Those that do not leave have an error.
+// wait, and then one by one for a while. Those that do not leave have an error.
 // In no order, none waits for one before it whose chat has to.
 func (l *link) sendPaced(ctx context.Context, p *pacer, rs []request, errs []error, ordered bool) {
 	c, by := l.at.conn, time.Now().Add(paceWait)
+	if len(rs) > 1 {
+		by = time.Now().Add(pacedTogether)
+	}
 	var now []*batching.Call
 	var later []int
 	for i, r := range rs {
