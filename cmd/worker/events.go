@@ -44,7 +44,7 @@ func (f loggedFloods) SaveFlood(ctx context.Context, flood accounts.Flood) error
 	}
 	err := f.events.Add(ctx, accounts.Event{
 		Account: flood.Account, Kind: accounts.EventFlood, Who: f.who,
-		Reason: fmt.Sprintf("%s until %s", flood.Method, flood.Until.UTC().Format(time.RFC3339)),
+		Reason: fmt.Sprintf("%s until %s", flood.What(), flood.Until.UTC().Format(time.RFC3339)),
 	})
 	if err != nil { // it is in force all the same
 		f.log.Warn("a flood wait is not in the account's events", "account", flood.Account, "error", err)
