@@ -86,13 +86,19 @@ local function read(id)
 	end
 	return msg, lane, seq
 end
--- Whether it is only the place of a job that was over. Its id may be another's by now.
+-- Whether it is only the place of a job that was over. Its id may be another's by now,
+-- which then is begun at the first of its places.
 local function isLeft(id)
-	if not special or redis.call("SISMEMBER", KEYS[9], id) == 0 then
+	if not special or redis.call("HEXISTS", KEYS[9], id) == 0 then
 		return false
 	end
 	local state, over = unpack(redis.call("HMGET", ARGV[2] .. id, "state", "over"))
 	return over or state ~= "pending"
+end
+local function passed(id)
+	if redis.call("HINCRBY", KEYS[9], id, -1) <= 0 then
+		redis.call("HDEL", KEYS[9], id)
+	end
 end
 
 while special and mayBegin() do
@@ -116,7 +122,7 @@ if ARGV[11] == "1" or redis.call("EXISTS", KEYS[2]) == 1 then
 				break
 			end
 			redis.call("RPOP", line)
-			redis.call("SREM", KEYS[9], id)
+			passed(id)
 		end
 	end
 	return answer(redis.call("LLEN", KEYS[8]) > 0 and 1 or 0, {})
@@ -153,7 +159,7 @@ local function isBehind(lane, seq)
 end
 local function sorted(id, first)
 	if isLeft(id) then
-		redis.call("SREM", KEYS[9], id)
+		passed(id)
 		return true
 	end
 	local key = ARGV[2] .. id

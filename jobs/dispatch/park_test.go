@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -141,4 +142,45 @@ func TestHurry(t *testing.T) {
 			b.only("alice", jobs.Blocked)
 		})
 	}
+}
+
+// An id that comes again while the job that had it has left a place on the line is
+// run once.
+func TestIDComesAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := context.Background()
+	over, ready := make(chan job, 10), make(chan struct{})
+	var rec recorder
+	var w *worker
+	w = b.worker("w", never, quick, func(ctx context.Context, j job) error {
+		<-ready
+		return overseer(&w, over, func(_ context.Context, j job) error { rec.add(j); return nil })(ctx, j)
+	})
+	close(ready)
+	b.untilHeard("w")
+	w.Park("alice", true)
+	b.store.give("w", "alice")
+	key := jobs.IdempotencyKey("k")
+	b.enqueue("alice", "head", jobs.OrderKey(""))
+	first := b.enqueue("alice", "again", jobs.OrderKey(""), key)
+	b.enqueue("alice", "middle", jobs.OrderKey(""))
+	for range 2 {
+		if err := b.client.Cancel(ctx, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		recv(t, "the cancelled job", over)
+		b.until("it is gone", func() bool { return b.rdb.Exists(ctx, "asynq:{acct:alice}:t:"+first.ID).Val() == 0 })
+		if j := b.enqueue("alice", "again", jobs.OrderKey(""), key); j.ID != first.ID || j.Existing {
+			t.Errorf("Enqueue = %+v", j)
+		}
+	}
+	w.Park("alice", false)
+	b.untilEmpty("alice")
+	ran := rec.texts("alice")
+	slices.Sort(ran)
+	b.sameTexts("jobs", ran, []string{"again", "head", "middle"})
+	b.until("no place is left", func() bool {
+		return b.rdb.Exists(ctx, "asynq:{acct:alice}:pending", "switchboard:{acct:alice}:left").Val() == 0
+	})
 }

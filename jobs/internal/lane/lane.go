@@ -36,8 +36,8 @@ const Header = "switchboard-lane"
 // ready ones, by the number of their next job), "heads" (of lanes that wait:
 // number and job), "lane:" and a name (the jobs, by number), "seq" (the last
 // number), "first" and "over" (lists as asynq's pending: the next one is last), "left"
-// (ids that may still have a place on a line, of jobs that are over), and "expires"
-// (jobs by the second at which they are over).
+// (how many places ids still have on lines that jobs left which are over), and
+// "expires" (jobs by the second at which they are over).
 func Prefix(queue string) string { return "switchboard:{" + queue + "}:" }
 
 // Over stands for the lane of a job that was begun because it is over.
@@ -127,7 +127,7 @@ local function finish(p, q, id, now)
 	elseif over then
 		return 1
 	elseif not (lane and unpark(p, id, lane)) then
-		redis.call("SADD", p .. "left", id) -- a long line is not searched for it
+		redis.call("HINCRBY", p .. "left", id, 1) -- a long line is not searched for it
 	end
 	redis.call("HSET", key, "state", "pending", "pending_since", now, "lane", none, "over", 1)
 	redis.call("LPUSH", p .. "over", id)
