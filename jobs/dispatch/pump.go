@@ -189,48 +189,6 @@ func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
 	return err
 }
 
-// sort finds out what tasks ask for whose producers did not name their lanes.
-func (d *Dispatcher) sort(ctx context.Context, ts []turn, ps []pulled, errs []error) {
-	var calls []scripted
-	var of []int
-	limits := map[accounts.ID]time.Time{} // the earliest of each account
-	for i, p := range ps {
-		if len(p.unsorted) == 0 || errs[i] != nil {
-			continue
-		}
-		k := queueKeys(ts[i].acct.queue)
-		args, more := []any{k.task, len(p.unsorted)}, []any{}
-		for j := 0; j+1 < len(p.unsorted); j += 2 {
-			c := jobs.ControlsOfTask([]byte(p.unsorted[j+1]))
-			args = append(args, p.unsorted[j], c.Lane)
-			if !c.First && c.Limit.IsZero() {
-				continue
-			}
-			first, over := "", ""
-			if c.First {
-				first = "first"
-			}
-			if !c.Limit.IsZero() {
-				over = fmt.Sprint(c.Limit.Unix())
-				if id := ts[i].acct.id; limits[id].IsZero() || c.Limit.Before(limits[id]) {
-					limits[id] = c.Limit
-				}
-			}
-			more = append(more, p.unsorted[j], first, over)
-		}
-		args = append(args, more...)
-		prefix := lane.Prefix(ts[i].acct.queue)
-		calls = append(calls, scripted{script: sortScript, keys: []string{k.pending, prefix + "first", prefix + "expires"}, args: args})
-		of = append(of, i)
-	}
-	for n, cmd := range d.runAll(ctx, calls) {
-		errs[of[n]] = cmd.Err()
-	}
-	for id, limit := range limits {
-		d.roster.wake(id, limit)
-	}
-}
-
 // takeTurns returns accounts whose turn it is to give jobs, which are pulling until
 // landed or failed. Of what is free on this worker one with a backlog gets enough
 // for a dequeue to be worth its while, any other one place for the job that it was
