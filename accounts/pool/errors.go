@@ -160,16 +160,17 @@ func (d *center) judged(ctx context.Context, err error) error {
 	if !ok || d.isAway() && fact.err == accounts.ErrNeedsLogin {
 		return err
 	}
-	if v.Class == rpcerror.KeyTwice && c.lease.Status() != accounts.NeedsLogin {
-		c.pool.log.Error(keyTwice, "account", c.account.ID)
-		c.pool.cfg.OnAlarm(context.WithoutCancel(ctx), c.account.ID, "AUTH_KEY_DUPLICATED: "+keyTwice)
-	}
+	twice := v.Class == rpcerror.KeyTwice && c.lease.Status() != accounts.NeedsLogin
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if serr := c.pool.registry.SetStatus(sctx, c.account.ID, fact.status, err.Error()); serr != nil {
 		c.pool.log.Error("account status not stored", "account", c.account.ID, "status", fact.status, "error", serr)
 	}
 	c.lease.Learn(fact.status) // for the account's other jobs
+	if twice {
+		c.pool.log.Error(keyTwice, "account", c.account.ID)
+		c.pool.cfg.OnAlarm(context.WithoutCancel(ctx), c.account.ID, "AUTH_KEY_DUPLICATED: "+keyTwice)
+	}
 	return fmt.Errorf("%w: %w", fact.err, err)
 }
 

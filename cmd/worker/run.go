@@ -69,7 +69,13 @@ With no --database the worker joins the development instance of 'worker dev'.`,
 		Example: `  worker run --database postgres://switchboard@db/switchboard --redis redis://redis:6379 \
       --key-file /etc/switchboard/key.json --telegram.api-id 12345`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), env) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := f.run(cmd.Context(), env)
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // it was told to stop while it started
+			}
+			return err
+		},
 	}
 	f.database.register(cmd)
 	fs := cmd.Flags()
