@@ -276,9 +276,11 @@ func TestKeepsBucketsInUse(t *testing.T) {
 		synctest.Wait()
 		<-time.After(30 * time.Second) // of the bubble
 		p.forget()
+		p.mu.Lock()
 		if b := p.chats[2]; len(p.chats) != 1 || b == nil || b.waiting != 1 {
 			t.Errorf("it remembers %v", p.chats)
 		}
+		p.mu.Unlock()
 		wg.Wait()
 		if b := p.chats[2]; b == nil || b.waiting != 0 || b.idle(time.Now()) {
 			t.Errorf("it remembers %v after the wait", p.chats)
