@@ -206,3 +206,69 @@ func TestAgainExpired(t *testing.T) {
 		t.Errorf("%s %v", res.State, res.Error)
 	}
 }
+
+// TestAgainCancelled: of a job of which nobody knew what it had done nobody does once it
+// is not to be run again either.
+func TestAgainCancelled(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault tgsim.Fault
+		want  jobs.State
+	}{
+		"unknown": {tgsim.Fault{Code: 500, Error: "RPC_CALL_FAIL"}, jobs.Unknown},
+		"failed":  {tgsim.Fault{Code: 403, Error: "CHAT_WRITE_FORBIDDEN"}, jobs.Cancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			stop := f.work(t, handlers.Config{}, nil)
+			inv := acting()
+			tt.fault.Method, tt.fault.Times = inv.Method, 1
+			f.Sim.AddFault(tt.fault)
+			id := f.enqueue(t, "alice", inv)
+			f.outcome(t, id)
+			stop()
+			if err := f.client.Retry(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.client.Cancel(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			f.work(t, handlers.Config{}, nil)
+			res := f.outcome(t, id)
+			if res.State != tt.want || (res.Payload != nil) != (tt.want == jobs.Unknown) {
+				t.Errorf("%+v", res)
+			}
+			if n := len(f.Calls("alice", inv.Method)); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+// TestAgainForgotten is a batch whose outcome is deleted before it is run again.
+func TestAgainForgotten(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	stop := f.work(t, handlers.Config{}, nil)
+	once := acting()
+	b := jobs.Batch{Calls: []jobs.BatchCall{{Invoke: &once}, resolveCall("@nobody_here")}}
+	res, _ := f.batch(t, b)
+	stop()
+	if err := f.client.Retry(t.Context(), res.ID); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.ledger.Delete(t.Context(), []string{res.ID}); n != 1 || err != nil {
+		t.Fatalf("deleted %d, %v", n, err)
+	}
+	f.work(t, handlers.Config{}, nil)
+	if res := f.outcome(t, res.ID); res.State != jobs.Unknown || res.Error.Name != "outcome_gone" {
+		t.Errorf("%s %v", res.State, res.Error)
+	}
+	if n := len(f.Calls("alice", once.Method)); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+	if res := f.retried(t, res.ID); res.State != jobs.Failed || len(f.Calls("alice", once.Method)) != 2 {
+		t.Errorf("asked for once more: %s, %d calls", res.State, len(f.Calls("alice", once.Method)))
+	}
+}

@@ -207,6 +207,11 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 		return h.finish(ctx, j, res)
 	}
 
+	if j.progress.lost() {
+		res.State, res.Error = jobs.Unknown, &jobs.Error{Name: "outcome_gone", Message: "the outcome that was to be replaced is deleted, " +
+			"so which calls had succeeded is not known and none was made; retry the job once more to make all of them"}
+		return h.finish(ctx, j, res)
+	}
 	late, err := h.late(ctx, j)
 	if err != nil {
 		return err

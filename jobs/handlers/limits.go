@@ -67,6 +67,9 @@ func (h *Handlers) late(ctx context.Context, j *job) (*jobs.CallResult, error) {
 
 // cancelled is how a job ends that a producer has cancelled.
 func (h *Handlers) cancelled(ctx context.Context, j *job) (jobs.State, *jobs.Error, error) {
+	if j.before != nil && j.before.State == jobs.Unknown {
+		return jobs.Unknown, j.before.Error, nil // nobody knew, and nobody will
+	}
 	if j.envelope == nil {
 		return jobs.Cancelled, nil, nil
 	}

@@ -33,6 +33,10 @@ type progress struct {
 	// those that have done nothing so far. See once.go.
 	ahead map[int]bool
 
+	// forgotten says that the batch is run again, and that its outcome is gone: which
+	// calls had succeeded is not known.
+	forgotten bool
+
 	unsaved map[int]jobs.CallResult
 	stored  bool // the store has some
 	savedAt time.Time
@@ -68,6 +72,7 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
+	p.forgotten = j.kind == jobs.KindBatch && !j.superseded.IsZero() && j.before == nil
 	for i := range p.results {
 		r, ok := known[i]
 		if !ok {
@@ -101,6 +106,10 @@ func (j *job) succeededBefore() (map[int]jobs.CallResult, error) {
 	}
 	return calls, nil
 }
+
+// lost tells a batch that must not be made whole, since nobody knows what of it is
+// done.
+func (p *progress) lost() bool { return p != nil && p.forgotten }
 
 // pending lists the calls without a result, at most so many.
 func (p *progress) pending(most int) (todo []int) {
