@@ -196,20 +196,12 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 // insert returns how many were written: not those of jobs that have an outcome, or
 // whose lease is not in force.
 func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
-	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
-		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
-		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
-	for _, i := range pick {
-		r := recs[i].result
-		b.add(r.ID, string(r.Account), string(r.Kind), string(r.State), r.Result, recs[i].errs, r.Attempts,
-			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, []byte(r.Payload), recs[i].supersedes)
-	}
-	rows, err := b.param()
+	from, args, err := l.d.outcomes(recs, pick)
 	if err != nil {
 		return 0, err
 	}
 	held := l.d.lookup("leases", "l", "l.account = b.account AND l.worker = b.holder AND l.token = b.token")
-	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
+	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, from, held), args)
 	if done.Error != nil {
 		return 0, l.d.fail(ctx, "insert outcomes", done.Error)
 	}
