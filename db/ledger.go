@@ -37,6 +37,9 @@ type Ledger struct {
 	onBatch func(int)
 	records coalescer[record, jobs.Result]
 	lookups coalescer[string, jobs.Result]
+	// swept is a time for each state before which Prune has left nothing, but for what
+	// somebody else had locked, or was recorded late.
+	swept map[jobs.State]time.Time
 }
 
 var _ jobs.Ledger = (*Ledger)(nil)
@@ -44,7 +47,7 @@ var _ jobs.Ledger = (*Ledger)(nil)
 // Ledger returns a ledger. Callers that shall share statements share it.
 func (d *DB) Ledger(cfg LedgerConfig) *Ledger {
 	cfg = cfg.withDefaults()
-	l := &Ledger{d: d, onBatch: cfg.OnBatch}
+	l := &Ledger{d: d, onBatch: cfg.OnBatch, swept: map[jobs.State]time.Time{}}
 	l.records = coalescer[record, jobs.Result]{run: l.record, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
 	l.lookups = coalescer[string, jobs.Result]{run: l.lookup, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
 	return l

@@ -23,7 +23,7 @@ func (f *outcomeFlags) register(fs *pflag.FlagSet, states ...string) {
 	fs.StringVar(&f.account, "account", "", "`name` of an account; default all")
 	cli.ChoiceVar(fs, &f.state, "state", "", "jobs in this state only", states...)
 	fs.StringVar(&f.kind, "kind", "", "outcomes of jobs of this `kind` only: send, resolve, batch, sync or invoke")
-	fs.StringVar(&f.error, "error", "", "outcomes with the error of this `name` only, as PEER_ID_INVALID")
+	fs.StringVar(&f.error, "error", "", "outcomes with the error of this `name` only, as PEER_ID_INVALID; FLOOD* is all that begin so")
 	fs.StringVar(&f.since, "since", "", "outcomes of that `time` or later: 2026-05-01T10:00:00Z, or 2h for two hours ago")
 	fs.StringVar(&f.until, "until", "", "outcomes before that `time`")
 }
