@@ -4,50 +4,11 @@ import (
 	"context"
 	"time"
 
-	"gorm.io/gorm"
-
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-// deleteBatch is how many outcomes one statement deletes.
+// deleteBatch is how many outcomes of one state one statement deletes.
 const deleteBatch = 1000
-
-// Delete forgets outcomes, and what else is known of their jobs; ids without an
-// outcome are passed over. It returns how many it has deleted, also with an error. An
-// id that is used again then is that of a new job.
-func (l *Ledger) Delete(ctx context.Context, ids []string) (deleted int, err error) {
-	for len(ids) > 0 {
-		n := min(len(ids), deleteBatch)
-		b := l.d.newBatch("id text")
-		for _, id := range ids[:n] {
-			b.add(id)
-		}
-		rows, err := b.param()
-		if err != nil {
-			return deleted, err
-		}
-		args := map[string]any{"batch": rows}
-		of := "(SELECT id FROM " + b.from() + " AS b)"
-		err = l.d.run(ctx).Transaction(func(tx *gorm.DB) error {
-			done := tx.Exec("DELETE FROM outcomes WHERE id IN "+of, args)
-			if done.Error != nil {
-				return done.Error
-			}
-			for _, table := range []string{"batch_calls", "sync_cursors"} {
-				if err := tx.Exec("DELETE FROM "+table+" WHERE job IN "+of, args).Error; err != nil {
-					return err
-				}
-			}
-			deleted += int(done.RowsAffected)
-			return nil
-		})
-		if err != nil {
-			return deleted, l.d.fail(ctx, "delete outcomes", err)
-		}
-		ids = ids[n:]
-	}
-	return deleted, nil
-}
 
 // Retention is how long outcomes are kept. A zero is for ever.
 type Retention struct {

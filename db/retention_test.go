@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gorm.io/gorm"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
@@ -85,24 +86,45 @@ func TestDelete(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, "alice")
 		l, lease := d.Ledger(LedgerConfig{}), hold(t, d, "w")["alice"]
-		for _, id := range []string{"a", "b"} {
-			if _, err := l.Record(t.Context(), lease, done(id)); err != nil {
+		var rs []jobs.Result
+		for i := range 250 {
+			r := done(fmt.Sprint("j", i))
+			r.State, r.FinishedAt = jobs.Failed, epoch.Add(time.Duration(i)*time.Second)
+			r, err := l.Record(t.Context(), lease, r)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Progress().SaveCalls(t.Context(), lease, id, map[int]jobs.CallResult{0: {}}); err != nil {
+			rs = append(rs, r)
+		}
+		for _, job := range []string{"j0", "j1", "other"} {
+			if err := d.Progress().SaveCalls(t.Context(), lease, job, map[int]jobs.CallResult{0: {State: jobs.Unknown}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Cursors().Save(t.Context(), lease, job, []byte("{}")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n, err := l.Delete(t.Context(), []string{"a", "none", "'"}); n != 1 || err != nil {
-			t.Errorf("deleted %d, %v; want 1", n, err)
+		again := done("j1") // it was run again since it was listed
+		again.Supersedes, again.FinishedAt = rs[1].FinishedAt, rs[1].FinishedAt.Add(time.Hour)
+		if _, err := l.Record(t.Context(), lease, again); err != nil {
+			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"b"}, l.ids(t, OutcomeFilter{})); diff != "" {
-			t.Error(diff)
+		o := &Outcomes{d: d, ledger: l}
+		gone, err := o.Delete(t.Context(), append(rs, jobs.Result{ID: "'"}))
+		if err != nil || len(gone) != 249 || !gone["j0"] || gone["j1"] || gone["'"] {
+			t.Errorf("deleted %d, %v", len(gone), err)
 		}
-		for id, want := range map[string]int{"a": 0, "b": 1} {
-			if calls, err := d.Progress().Calls(t.Context(), id); len(calls) != want || err != nil {
-				t.Errorf("calls of %s: %v, %v; want %d", id, calls, err, want)
+		if got := l.ids(t, OutcomeFilter{}); !slices.Equal(got, []string{"j1"}) {
+			t.Errorf("left %v", got)
+		}
+		for _, table := range []string{"batch_calls", "sync_cursors"} {
+			if n := d.count(t, "SELECT count(*) FROM "+table+" WHERE job IN ('j1', 'other')"); n != 2 || d.count(t, "SELECT count(*) FROM "+table) != 2 {
+				t.Errorf("%s has %d rows of jobs that were not deleted", table, n)
 			}
+		}
+		there, err := o.Accounts(t.Context(), []accounts.ID{"alice", "bob"})
+		if diff := cmp.Diff(map[accounts.ID]bool{"alice": true}, there); err != nil || diff != "" {
+			t.Errorf("accounts: %v\n%s", err, diff)
 		}
 	})
 }

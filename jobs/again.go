@@ -105,6 +105,28 @@ func (c *Client) putAgain(ctx context.Context, n *entry) (existing bool, err err
 	}
 }
 
+// OnLines tells which of these jobs, of which the ledger has outcomes, are on their
+// lines: they are run again, or at the very end of their run.
+func (c *Client) OnLines(ctx context.Context, ended []Result) (map[string]bool, error) {
+	p := c.rdb.Pipeline()
+	found := make([]*redis.IntCmd, len(ended))
+	for i, r := range ended {
+		found[i] = p.Exists(ctx, taskKey(Queue(r.Account), r.ID))
+	}
+	if len(ended) > 0 {
+		if _, err := p.Exec(ctx); err != nil {
+			return nil, unavailable("look for jobs", err)
+		}
+	}
+	on := map[string]bool{}
+	for i, r := range ended {
+		if found[i].Val() == 1 {
+			on[r.ID] = true
+		}
+	}
+	return on, nil
+}
+
 // again makes a task of a job that has ended.
 func again(ended Result, now time.Time) (*entry, error) {
 	switch {

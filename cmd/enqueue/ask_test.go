@@ -159,14 +159,16 @@ func TestList(t *testing.T) {
 	}
 }
 
-// What a role needs: to look at outcomes, and to delete them.
+// What ROLE needs: to look at outcomes, to run jobs again, and to delete outcomes.
+// docs/operations.md has the same.
 const (
-	reads   = "GRANT SELECT ON outcomes TO "
-	deletes = "GRANT SELECT, DELETE ON outcomes, batch_calls, sync_cursors TO "
+	reads   = "GRANT SELECT ON outcomes TO ROLE"
+	retries = "GRANT SELECT ON outcomes TO ROLE; GRANT SELECT (id) ON accounts TO ROLE"
+	deletes = "GRANT SELECT, DELETE ON outcomes, batch_calls, sync_cursors TO ROLE"
 )
 
 // setupLedger gives a test a ledger with outcomes, and the URL of a role that may do
-// with them what it is granted, and nothing else.
+// with them what it is granted, and nothing else. Of accounts there is alice.
 func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string) {
 	t.Helper()
 	ctx, admin := t.Context(), testenv.Postgres(t)
@@ -182,6 +184,11 @@ func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, err = conn.Exec(ctx, `INSERT INTO accounts (id, kind, status, reason, user_id, dc, proxy, created_at, updated_at)
+		VALUES ('alice', 'user', 'active', '', 1, 2, '', now(), now())`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, r := range rs {
 		_, err := conn.Exec(ctx, `INSERT INTO outcomes (id, account, kind, state, result, error, attempts, finished_at, worker, holder, token, payload)
 			VALUES ($1, $2, $3, $4, $5, '{"name":"x","message":"it broke"}', 1, $6, 'w', 'w', 1, $7)`,
@@ -191,7 +198,7 @@ func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string)
 		}
 	}
 	role := "reader_" + strings.ToLower(rand.Text()) // roles are the whole server's
-	if _, err := conn.Exec(ctx, "CREATE ROLE "+role+" LOGIN PASSWORD 'hunter2'; "+grant+role); err != nil {
+	if _, err := conn.Exec(ctx, "CREATE ROLE "+role+" LOGIN PASSWORD 'hunter2'; "+strings.ReplaceAll(grant, "ROLE", role)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,13 +14,15 @@ import (
 )
 
 func deleteCommand(env *cli.Env) *cobra.Command {
+	var redisURL string
 	var flags outcomeFlags
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "delete [ID...]",
 		Short: "Delete outcomes from the ledger",
 		Long: `Delete the outcomes of jobs from the ledger: of those whose ids are given, or of all
-that --state and the other flags choose. Jobs on lines are not touched: see cancel.
+that --state and the other flags choose. A job that is on its line, because it is run
+again, keeps its outcome, and what is known of its calls: cancel it first.
 
 A deleted job is as if it had never been: it cannot be run again, and its
 idempotency key stands for nothing any more once Redis has forgotten the outcome too.`,
@@ -36,36 +40,83 @@ idempotency key stands for nothing any more once Redis has forgotten the outcome
 			if err != nil {
 				return err
 			}
-			ctx, deleted := cmd.Context(), 0
-			err = withLedger(ctx, env, flags.database, func(l *db.Ledger) (err error) {
-				if len(ids) > 0 {
-					deleted, err = l.Delete(ctx, ids)
-					return err
-				}
-				n, err := l.Count(ctx, f)
-				if err == nil {
-					err = confirmed(yes, n, "outcomes would be deleted")
-				}
-				if err != nil {
-					return err
-				}
-				return eachPage(ctx, l, f, func(page []jobs.Result) error {
-					ids := make([]string, len(page))
-					for i, r := range page {
-						ids[i] = r.ID
+			ctx := cmd.Context()
+			return withProducer(ctx, redisURL, func(p *producer) error {
+				d := deleting{ctx: ctx, env: env, p: p}
+				err := withLedger(ctx, env, flags.database, func(o *db.Outcomes) error {
+					d.from = o
+					if len(ids) > 0 {
+						return d.byID(ids)
 					}
-					n, err := l.Delete(ctx, ids)
-					deleted += n
-					return err
+					n, err := o.Count(ctx, f)
+					if err == nil {
+						err = confirmed(yes, n, "outcomes would be deleted")
+					}
+					if err != nil {
+						return err
+					}
+					return eachPage(ctx, o, f, d.page)
 				})
+				if d.deleted > 0 || err == nil {
+					err = errors.Join(err, env.Out.Object(map[string]int{"deleted": d.deleted}), env.Out.Printf("deleted: %d\n", d.deleted))
+				}
+				if err == nil && d.refused > 0 {
+					err = fmt.Errorf("%d of %d outcomes were not deleted", d.refused, d.deleted+d.refused)
+				}
+				return err
 			})
-			if deleted > 0 || err == nil {
-				err = errors.Join(err, env.Out.Object(map[string]int{"deleted": deleted}), env.Out.Printf("deleted: %d\n", deleted))
-			}
-			return err
 		},
 	}
+	cli.RedisVar(cmd.Flags(), &redisURL)
 	flags.register(cmd.Flags(), "succeeded", "failed", "unknown", "cancelled")
 	cmd.Flags().BoolVar(&yes, "yes", false, "delete without a question, however many there are")
 	return cmd
+}
+
+// deleting is one run of `enqueue delete`.
+type deleting struct {
+	ctx  context.Context
+	env  *cli.Env
+	p    *producer
+	from *db.Outcomes
+
+	deleted, refused int
+}
+
+// byID deletes outcomes by the ids of their jobs; those without one are passed over.
+func (d *deleting) byID(ids []string) error {
+	for _, id := range ids {
+		r, err := d.from.Outcome(d.ctx, id)
+		if errors.Is(err, jobs.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = d.page([]jobs.Result{r})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page deletes outcomes whose jobs are on no line: a job that is run again would lose
+// what it has done.
+func (d *deleting) page(rs []jobs.Result) error {
+	on, err := d.p.client.OnLines(d.ctx, rs)
+	if err != nil {
+		return err
+	}
+	var over []jobs.Result
+	for _, r := range rs {
+		if !on[r.ID] {
+			over = append(over, r)
+			continue
+		}
+		d.refused++
+		d.env.Log.Warn("not deleted", "error", fmt.Errorf("job %s is on its line, to be run again; cancel it first", r.ID))
+	}
+	gone, err := d.from.Delete(d.ctx, over)
+	d.deleted += len(gone)
+	return err
 }

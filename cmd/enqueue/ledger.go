@@ -11,18 +11,18 @@ import (
 
 const ledgerUsage = "asked for outcomes that Redis does not have"
 
-// withLedger runs do with the outcomes in the database. The role needs no right
-// but to read table outcomes.
-func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Ledger) error) error {
-	d, err := db.Open(ctx, url, db.Config{MaxConns: 1, Log: env.Log})
+// withLedger runs do with the outcomes in the database. docs/operations.md says which
+// rights the role needs for what.
+func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Outcomes) error) error {
+	o, err := db.OpenOutcomes(ctx, url, db.Config{MaxConns: 1, Log: env.Log})
 	switch {
 	case errors.Is(err, db.ErrUnavailable):
 		return cli.Unavailable("%w; check --database", err)
 	case err != nil:
 		return cli.Usage("--database: %w", err)
 	}
-	defer d.Close()
-	err = do(d.Ledger(db.LedgerConfig{}))
+	defer o.Close()
+	err = do(o)
 	switch {
 	case err == nil || errors.Is(err, jobs.ErrNotFound):
 		return err
@@ -31,7 +31,7 @@ func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Ledge
 	}
 	// Only now, because the role may not be allowed to ask.
 	var schema *db.SchemaError
-	if errors.As(d.CheckSchema(ctx), &schema) {
+	if errors.As(o.CheckSchema(ctx), &schema) {
 		return schema
 	}
 	return err
@@ -39,8 +39,8 @@ func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Ledge
 
 // outcome asks the ledger for one job.
 func outcome(ctx context.Context, env *cli.Env, url, id string) (r jobs.Result, err error) {
-	err = withLedger(ctx, env, url, func(l *db.Ledger) error {
-		r, err = l.Outcome(ctx, id)
+	err = withLedger(ctx, env, url, func(o *db.Outcomes) error {
+		r, err = o.Outcome(ctx, id)
 		return err
 	})
 	return r, err

@@ -26,7 +26,9 @@ func TestRetryOfEnded(t *testing.T) {
 	b := setup(t)
 	gone, done := letter(2, "alice"), letter(3, "alice")
 	gone.Payload, done.State = nil, jobs.Succeeded
-	reader := setupLedger(t, reads, letter(1, "alice"), gone, done, letter(4, "bob"), letter(5, "alice"), letter(6, "alice"))
+	orphan := letter(7, "carol")
+	orphan.Account = "carol"
+	reader := setupLedger(t, retries, letter(1, "alice"), gone, done, letter(4, "bob"), letter(5, "alice"), letter(6, "alice"), orphan)
 	state := func(id string) string {
 		t.Helper()
 		return strings.TrimSpace(b.client().HGet(t.Context(), "asynq:{acct:alice}:t:"+id, "state").Val())
@@ -45,6 +47,7 @@ func TestRetryOfEnded(t *testing.T) {
 		{letterID(2), "enqueue: job " + letterID(2) + ": nothing says any more what it was to do; enqueue it anew\n"},
 		{letterID(3), "enqueue: retry job " + letterID(3) + ": it has succeeded: only jobs that failed, or whose end is unknown, are run again\n"},
 		{letterID(4), "enqueue: retry job " + letterID(4) + ": it would fail again: account: is \"bob\", but the job was on the line of \"alice\"\n"},
+		{letterID(7), "enqueue: job " + letterID(7) + ": there is no account carol any more, so nobody would run it; enqueue it for another\n"},
 		{letterID(9), "enqueue: no job has the id \"" + letterID(9) + "\"\n"},
 	} {
 		if got := b.run("retry", tt.id, "--database", reader); got != (ran{1, "", tt.want}) {
@@ -52,13 +55,21 @@ func TestRetryOfEnded(t *testing.T) {
 		}
 	}
 
+	// Without the database it is Redis that knows which accounts were served.
+	b.client().SAdd(t.Context(), jobs.AccountsKey, "alice")
+	orphan.ID, orphan.FinishedAt = letterID(8), time.Now().UTC()
+	b.publish(orphan)
+	if got := b.run("retry", orphan.ID); got.Code != 1 || !strings.Contains(got.Stderr, "there is no account carol any more") {
+		t.Errorf("an account that nobody has served: %+v", got)
+	}
+
 	many := []string{"retry", "--state", "failed", "--error", "x", "--database", reader}
 	got := b.run(many...)
-	if want := "enqueue: 5 jobs would be run again; nothing was done: give --yes to do it\n"; got != (ran{1, "", want}) || state(letterID(5)) != "" {
+	if want := "enqueue: 6 jobs would be run again; nothing was done: give --yes to do it\n"; got != (ran{1, "", want}) || state(letterID(5)) != "" {
 		t.Errorf("without --yes: %+v", got)
 	}
 	got = b.run(append(many, "--yes")...)
-	if got.Code != 1 || !strings.Contains(got.Stderr, "enqueue: 2 of 5 jobs were not run again\n") {
+	if got.Code != 1 || !strings.Contains(got.Stderr, "enqueue: 3 of 6 jobs were not run again\n") {
 		t.Errorf("with --yes: %+v", got)
 	}
 	for _, n := range []int{1, 5, 6} {
@@ -99,6 +110,14 @@ func TestDelete(t *testing.T) {
 		t.Errorf("from 4 to 6: %q", got)
 	}
 
+	// Of a job that is run again the outcome stays, and what is known of its calls.
+	rdb := b.client()
+	rdb.HSet(t.Context(), "asynq:{acct:alice}:t:"+letterID(0), "state", "active")
+	got := b.run("delete", letterID(0), "--database", operator)
+	if got.Code != 1 || got.Stdout != "deleted: 0\n" || !strings.Contains(got.Stderr, "job "+letterID(0)+" is on its line, to be run again; cancel it first") {
+		t.Errorf("of a job on its line: %+v", got)
+	}
+	rdb.Del(t.Context(), "asynq:{acct:alice}:t:"+letterID(0))
 	if got := b.run("delete", letterID(0), letterID(1), "--database", operator); got != (ran{0, "deleted: 2\n", ""}) {
 		t.Errorf("by id: %+v", got)
 	}

@@ -61,7 +61,7 @@ begins: with --json as {"next": "..."}.`,
 				}
 			}
 			if final || flags.state == "" && database != "" {
-				err := withLedger(cmd.Context(), env, database, func(l *db.Ledger) error { return rows.ledger(cmd.Context(), l, f) })
+				err := withLedger(cmd.Context(), env, database, func(o *db.Outcomes) error { return rows.ledger(cmd.Context(), o, f) })
 				if err != nil {
 					return err
 				}
@@ -99,7 +99,7 @@ func (l *listing) lines(ctx context.Context, c *jobs.Client, f jobs.Filter) erro
 }
 
 // ledger lists outcomes in Postgres.
-func (l *listing) ledger(ctx context.Context, from *db.Ledger, f db.OutcomeFilter) error {
+func (l *listing) ledger(ctx context.Context, from *db.Outcomes, f db.OutcomeFilter) error {
 	results, next, err := from.List(ctx, f)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -78,15 +79,11 @@ func (r *retrying) byID(ids []string) error {
 }
 
 func (r *retrying) one(id string) error {
-	err := r.p.client.Retry(r.ctx, id)
-	if r.database != "" && (errors.Is(err, jobs.ErrNotFound) || errors.Is(err, jobs.ErrPayloadGone)) {
-		kept, lerr := outcome(r.ctx, r.env, r.database, id)
-		switch {
-		case lerr == nil:
-			_, err = r.p.client.Again(r.ctx, kept)
-		case !errors.Is(lerr, jobs.ErrNotFound):
-			return lerr
-		}
+	ended, err := r.p.client.Get(r.ctx, id)
+	if err == nil && !ended.State.Final() {
+		err = r.p.client.Retry(r.ctx, id)
+	} else {
+		err = r.ended(id, ended, err)
 	}
 	if err != nil {
 		return r.refused(id, err)
@@ -96,6 +93,45 @@ func (r *retrying) one(id string) error {
 		return err
 	}
 	return printResult(r.env.Out, job, false)
+}
+
+// ended runs a job again that is on no line. Redis has said what became of it, or why it
+// cannot.
+func (r *retrying) ended(id string, ended jobs.Result, err error) error {
+	dead := ended.State == jobs.Failed || ended.State == jobs.Unknown
+	if r.database != "" && (errors.Is(err, jobs.ErrNotFound) || dead && len(ended.Payload) == 0) {
+		ended, err = outcome(r.ctx, r.env, r.database, id)
+	}
+	if err != nil {
+		return err
+	}
+	gone := false
+	if r.database == "" {
+		known, _, err := r.p.client.KnownAccount(r.ctx, ended.Account)
+		if err != nil {
+			return err
+		}
+		gone = !known
+	} else {
+		err = withLedger(r.ctx, r.env, r.database, func(o *db.Outcomes) error {
+			there, err := o.Accounts(r.ctx, []accounts.ID{ended.Account})
+			gone = !there[ended.Account]
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return r.again(ended, gone)
+}
+
+// again runs a job again, unless its account is gone.
+func (r *retrying) again(ended jobs.Result, gone bool) error {
+	if gone && (ended.State == jobs.Failed || ended.State == jobs.Unknown) {
+		return fmt.Errorf("job %s: there is no account %s any more, so nobody would run it; enqueue it for another", ended.ID, ended.Account)
+	}
+	_, err := r.p.client.Again(r.ctx, ended)
+	return err
 }
 
 // refused says why a job is not run again.
@@ -117,8 +153,8 @@ func (r *retrying) refused(id string, err error) error {
 // so that a run that was cut short can be repeated.
 func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 	var done, refused int
-	err := withLedger(r.ctx, r.env, r.database, func(l *db.Ledger) error {
-		n, err := l.Count(r.ctx, f)
+	err := withLedger(r.ctx, r.env, r.database, func(o *db.Outcomes) error {
+		n, err := o.Count(r.ctx, f)
 		if err == nil {
 			err = confirmed(yes, n, "jobs would be run again")
 		}
@@ -129,8 +165,21 @@ func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 		if f.Until.IsZero() {
 			f.Until = time.Now()
 		}
-		return eachPage(r.ctx, l, f, func(page []jobs.Result) error {
+		return eachPage(r.ctx, o, f, func(page []jobs.Result) error {
+			var ids []accounts.ID
 			for _, ended := range page {
+				ids = append(ids, ended.Account)
+			}
+			there, err := o.Accounts(r.ctx, ids)
+			if err != nil {
+				return err
+			}
+			for _, ended := range page {
+				if !there[ended.Account] {
+					refused++
+					r.env.Log.Warn("not run again", "error", r.again(ended, true))
+					continue
+				}
 				job, err := r.p.client.Again(r.ctx, ended)
 				switch {
 				case errors.Is(err, jobs.ErrUnavailable), r.ctx.Err() != nil:
@@ -158,10 +207,10 @@ func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 }
 
 // eachPage reads all outcomes that the filter chooses, the newest first.
-func eachPage(ctx context.Context, l *db.Ledger, f db.OutcomeFilter, do func([]jobs.Result) error) error {
+func eachPage(ctx context.Context, o *db.Outcomes, f db.OutcomeFilter, do func([]jobs.Result) error) error {
 	f.Limit = retryPage
 	for {
-		page, next, err := l.List(ctx, f)
+		page, next, err := o.List(ctx, f)
 		if err != nil || len(page) == 0 {
 			return err
 		}

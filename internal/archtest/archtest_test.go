@@ -154,6 +154,16 @@ func TestRules(t *testing.T) {
 			},
 		},
 		{
+			"the producer opens all of the database",
+			[]source{
+				{"cmd/enqueue/a.go", importing("enqueue", module+"/accounts") + "import store \"" + module + "/db\"\nvar open = store.Open\nvar narrow = store.OpenOutcomes\n"},
+				{"cmd/enqueue/b.go", "package main\nimport \"os\"\nvar db = os.Open\n"},
+				{"cmd/enqueue/a_test.go", "package main\nimport \"" + module + "/db\"\nvar _ = db.Open\n"},
+				{"cmd/worker/a.go", importing("worker", module+"/accounts") + "import \"" + module + "/db\"\nvar open = db.Open\n"},
+			},
+			[]string{"cmd/enqueue/a.go: must not use db.Open, from which sessions can be read"},
+		},
+		{
 			"the producer reaches a session",
 			[]source{
 				{"cmd/enqueue/a.go", importing("enqueue", module+"/db")},

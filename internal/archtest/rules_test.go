@@ -93,6 +93,8 @@ type file struct {
 	ours     []string // those of imports that are ours
 	comment  string   // the package comment, "" if this file has none
 	findings []string // habits broken, found by scan
+
+	opensDatabase bool // all of it, with db.Open
 }
 
 func (f file) generated() bool { return strings.HasSuffix(f.name, "_gen.go") }
@@ -207,6 +209,11 @@ func checkProducer(pkgs []pkg) []string {
 	for _, p := range pkgs {
 		if !within(producer, p.path) {
 			continue
+		}
+		for _, f := range p.files {
+			if f.opensDatabase && !f.test {
+				bad = append(bad, fmt.Sprintf("%s: must not use db.Open, from which sessions can be read", path.Join(p.path, f.name)))
+			}
 		}
 		for to, via := range reach(pkgs, p.path) {
 			if slices.Contains(opensSessions, to) {

@@ -96,7 +96,7 @@ func scanFile(module, name string, src []byte) (file, string, error) {
 		lines:   bytes.Count(src, []byte("\n")),
 		comment: strings.TrimSpace(tree.Doc.Text()),
 	}
-	timeName := "" // what this file calls package time
+	timeName, dbName := "", "" // what this file calls package time, and our db
 	for _, spec := range tree.Imports {
 		to, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
@@ -107,11 +107,15 @@ func scanFile(module, name string, src []byte) (file, string, error) {
 			f.ours = append(f.ours, to)
 		}
 		f.imports = append(f.imports, to)
-		if to == "time" {
-			timeName = "time"
-			if spec.Name != nil {
-				timeName = spec.Name.Name
-			}
+		name := path.Base(to)
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		switch to {
+		case "time":
+			timeName = name
+		case "db":
+			dbName = name
 		}
 	}
 	found := func(at token.Pos, what string) {
@@ -128,6 +132,8 @@ func scanFile(module, name string, src []byte) (file, string, error) {
 		case !ok:
 		case f.test && x.Name == timeName && sel.Sel.Name == "Sleep":
 			found(sel.Pos(), "a test must not sleep")
+		case x.Name == dbName && sel.Sel.Name == "Open":
+			f.opensDatabase = true
 		case tests[x.Name] && strings.HasPrefix(sel.Sel.Name, "Skip"):
 			found(sel.Pos(), "a test must not be skipped")
 		}
