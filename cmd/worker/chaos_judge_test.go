@@ -63,6 +63,13 @@ func (s *staged) end(n int, state jobs.State, result any) {
 		EnqueuedAt: s.at, FinishedAt: s.at.Add(time.Second)}
 }
 
+func (s *staged) endInDoubt(n int) {
+	s.end(n, jobs.Unknown, nil)
+	r := s.outcomes[s.jobs[n].id]
+	r.Error = &jobs.Error{Name: string(jobs.Cancelled)}
+	s.outcomes[s.jobs[n].id] = r
+}
+
 func (s *staged) endBatch(n int, states ...jobs.State) {
 	var b jobs.BatchResult
 	for i, state := range states {
@@ -159,6 +166,8 @@ func TestChaosJudge(t *testing.T) {
 		{"made though cancelled", func(s *staged) { s.made(6, 0, 3) }, foundCancelled},
 		{"cancelled after it was made", func(s *staged) { s.jobs[6].early = false; s.made(6, 0, 3) }, foundCancelled},
 		{"cancelled after a run that was cut off", func(s *staged) { s.jobs[6].early = false; s.made(6, 0, 3).AnswerLost = true }, ""},
+		{"cancelled in doubt", func(s *staged) { s.made(6, 0, 3); s.endInDoubt(6) }, ""},
+		{"cancelled in doubt, unasked", func(s *staged) { s.endInDoubt(2) }, foundCancelled},
 		{"a batch of too few results", func(s *staged) { s.end(4, jobs.Failed, jobs.BatchResult{}) }, foundFalse},
 		{"a batch that claims to have succeeded", func(s *staged) { r := s.outcomes["ide"]; r.State = jobs.Succeeded; s.outcomes["ide"] = r }, foundFalse},
 		{"a batch that goes on", func(s *staged) {

@@ -235,7 +235,7 @@ func (j *chaosJudge) job(job *chaosJob, r *jobs.Result) {
 	}
 	j.cancels(job, r)
 	switch {
-	case r.State == jobs.Cancelled:
+	case r.State == jobs.Cancelled, cancelledInDoubt(r):
 	case job.kind == chaosSync:
 		if r.State != jobs.Succeeded {
 			j.found(foundFailure, "%v: %s, %v", job, r.State, r.Error)
@@ -249,8 +249,9 @@ func (j *chaosJudge) job(job *chaosJob, r *jobs.Result) {
 
 func (j *chaosJudge) cancels(job *chaosJob, r *jobs.Result) {
 	switch {
-	case r.State == jobs.Cancelled && !job.asked:
+	case (r.State == jobs.Cancelled || cancelledInDoubt(r)) && !job.asked:
 		j.found(foundCancelled, "%v: nobody asked", job)
+	case cancelledInDoubt(r): // done once at most, as any
 	case r.State != jobs.Cancelled && job.cancelled:
 		j.found(foundCancelled, "%v: it is %s", job, r.State)
 	case r.State == jobs.Cancelled:
@@ -266,6 +267,12 @@ func (j *chaosJudge) cancels(job *chaosJob, r *jobs.Result) {
 			j.found(foundCancelled, "%v: made at %d", job, t.attempts[0].Seq)
 		}
 	}
+}
+
+// cancelledInDoubt tells a job that was cancelled when an earlier run may have left a
+// call: it was taken from the line, and nobody knows whether its handler had begun.
+func cancelledInDoubt(r *jobs.Result) bool {
+	return r.State == jobs.Unknown && r.Error != nil && r.Error.Name == string(jobs.Cancelled)
 }
 
 // call judges one call by what is said of it.
