@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
 
@@ -40,7 +41,7 @@ func ParseCursor(s string) (Cursor, error) {
 	}
 	at, id, ok := strings.Cut(s, ".")
 	micros, err := strconv.ParseInt(at, 10, 64)
-	if !ok || err != nil || id == "" {
+	if !ok || err != nil || id == "" || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
 		return Cursor{}, fmt.Errorf("%.40q is no place in the list of outcomes; use what the page before it gave", s)
 	}
 	return Cursor{finished: time.UnixMicro(micros).UTC(), id: id}, nil

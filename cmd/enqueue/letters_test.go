@@ -154,6 +154,8 @@ func TestChosenOutcomes(t *testing.T) {
 		{[]string{"list", "--kind", "send"}, "--kind chooses outcomes, so give --state with one of theirs: succeeded, failed, unknown or cancelled"},
 		{[]string{"list", "--state", "failed", "--database", "sqlite:x", "--since", "yesterday"}, "--since=yesterday: give a time as 2026-05-01T10:00:00Z, or how long ago it was as 2h"},
 		{[]string{"list", "--state", "failed", "--database", "sqlite:x", "--after", "x"}, "--after: \"x\" is no place in the list of outcomes; use what the page before it gave"},
+		{[]string{"list", "--state", "failed", "--database", "sqlite:x", "--after", "5.\xff"}, "--after: \"5.\\xff\" is no place in the list of outcomes; use what the page before it gave"},
+		{[]string{"list", "--state", "failed", "--database", "sqlite:x", "--kind", "\xff"}, "--kind=\"\\xff\": that is not text; give a kind, such as send"},
 	} {
 		got := b.run(tt.args...)
 		if diff := cmp.Diff(ran{2, "", "enqueue: " + tt.want + "\nsee 'enqueue " + tt.args[0] + " --help'\n"}, got); diff != "" {

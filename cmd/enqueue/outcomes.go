@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -37,6 +38,9 @@ func (f *outcomeFlags) filter(now time.Time) (o db.OutcomeFilter, err error) {
 	}
 	if f.state != "" {
 		o.States = []jobs.State{jobs.State(f.state)}
+	}
+	if !utf8.ValidString(f.kind) {
+		return o, cli.Usage("--kind=%q: that is not text; give a kind, such as send", f.kind)
 	}
 	o.Kind, o.Error = jobs.Kind(f.kind), f.error
 	if o.Since, err = moment("since", f.since, now); err != nil {
