@@ -6,10 +6,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/handlers"
@@ -258,7 +260,7 @@ func TestAgainForgotten(t *testing.T) {
 	if err := f.client.Retry(t.Context(), res.ID); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := f.ledger.Delete(t.Context(), []string{res.ID}); n != 1 || err != nil {
+	if n, err := f.ledger.Prune(t.Context(), db.Retention{Failed: time.Nanosecond}, time.Minute); n != 1 || err != nil {
 		t.Fatalf("deleted %d, %v", n, err)
 	}
 	f.work(t, handlers.Config{}, nil)
