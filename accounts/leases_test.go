@@ -201,7 +201,7 @@ func TestHolderStopsFirst(t *testing.T) {
 	forEachDB(t, 1, func(t *testing.T, d *db.DB) {
 		store := cutOff{d.Leases(), make(chan struct{})}
 		h := newHolder()
-		cfg := accounts.LeasesConfig{TTL: time.Second, Margin: 400 * time.Millisecond, Interval: 50 * time.Millisecond}
+		cfg := accounts.LeasesConfig{TTL: 5 * time.Second, Margin: 3500 * time.Millisecond, Interval: 50 * time.Millisecond}
 		hold(t, store, "w", h, cfg)
 		l := next(t, "a lease", h.gained)
 		close(store.cut)
