@@ -305,8 +305,8 @@ func TestRunDrains(t *testing.T) {
 			cancelled := make(chan struct{}, 1)
 			b.store.give("w", "alice")
 			lcfg := quick
-			lcfg.DropTimeout = 50 * time.Millisecond
-			w := b.worker("w", dispatch.Config{DrainTimeout: 50 * time.Millisecond}, lcfg, func(ctx context.Context, _ job) error {
+			lcfg.DropTimeout = 500 * time.Millisecond // also for Redis to forget the owner
+			w := b.worker("w", dispatch.Config{DrainTimeout: 500 * time.Millisecond}, lcfg, func(ctx context.Context, _ job) error {
 				started <- struct{}{}
 				<-ctx.Done()
 				cancelled <- struct{}{}
