@@ -117,7 +117,7 @@ func newRecord(lease accounts.Lease, r jobs.Result) (record, error) {
 
 // recordBatch writes what is fenced by a lease in force. The lease is not
 // locked: an outcome that is written while the lease passes on is still true. What a
-// job had before stays, unless it is superseded.
+// job had before stays, unless it is failed or unknown and superseded.
 const recordBatch = `INSERT INTO outcomes
 	(id, account, kind, state, result, error, attempts, enqueued_at, started_at, finished_at, worker, holder, token, payload, supersedes)
 	SELECT b.id, b.account, b.kind, b.state, b.result, b.error, b.attempts, b.enqueued_at, b.started_at, b.finished_at,
@@ -128,7 +128,14 @@ const recordBatch = `INSERT INTO outcomes
 		attempts = excluded.attempts, enqueued_at = excluded.enqueued_at, started_at = excluded.started_at,
 		finished_at = excluded.finished_at, worker = excluded.worker, holder = excluded.holder,
 		token = excluded.token, payload = excluded.payload, supersedes = excluded.supersedes
-	WHERE outcomes.account = excluded.account AND outcomes.finished_at <= excluded.supersedes`
+	WHERE outcomes.account = excluded.account AND outcomes.finished_at <= excluded.supersedes
+		AND outcomes.state IN ('failed', 'unknown')`
+
+// replaces tells an outcome that recordBatch would have replaced under the lease.
+func (rec *record) replaces(r jobs.Result) bool {
+	return !r.FinishedAt.After(rec.supersedes) && r.Account == rec.result.Account &&
+		(r.State == jobs.Failed || r.State == jobs.Unknown)
+}
 
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
@@ -187,7 +194,7 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 		return err
 	}
 	for _, i := range pick {
-		if r, ok := found[recs[i].result.ID]; ok && r.FinishedAt.After(recs[i].supersedes) {
+		if r, ok := found[recs[i].result.ID]; ok && !recs[i].replaces(r) {
 			out[i].value = r
 		} else {
 			out[i].err = accounts.ErrLeaseLost

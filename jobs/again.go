@@ -49,6 +49,9 @@ func (c *Client) Again(ctx context.Context, ended Result) (Job, error) {
 	case told == newer:
 		return Job{}, fmt.Errorf("retry job %s: it was run again since: %w", n.id, ErrRunning)
 	}
+	if err := c.free(ctx, n); err != nil {
+		return Job{}, err
+	}
 	existing, err := c.putAgain(ctx, n)
 	if err != nil {
 		if told != "" {
@@ -71,6 +74,24 @@ redis.call("DEL", KEYS[1])
 return told`)
 
 const newer = "newer"
+
+// freeScript takes a mark of a cancel away that came too late for the job that had it.
+//
+// KEYS task, cancelled; ARGV id.
+var freeScript = redis.NewScript(`
+if redis.call("EXISTS", KEYS[1]) == 1 then
+	return 0
+end
+return redis.call("SREM", KEYS[2], ARGV[1])`)
+
+// free makes the id of a job that has ended good for another run.
+func (c *Client) free(ctx context.Context, n *entry) error {
+	account := n.envelope.Account
+	if err := freeScript.Run(ctx, c.rdb, []string{taskKey(Queue(account), n.id), CancelledKey(account)}, n.id).Err(); err != nil {
+		return unavailable("retry job "+n.id, err)
+	}
+	return nil
+}
 
 // unacknowledged is how long Again waits for the task of the run before to go: its
 // outcome is told first.

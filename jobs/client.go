@@ -246,7 +246,7 @@ func (c *Client) answered(ctx context.Context, n *entry, outcome []byte) (Job, e
 	q := Queue(n.envelope.Account)
 	prefix := lane.Prefix(q)
 	keys := []string{taskKey(q, n.id), scheduledKey(q), prefix + "expires"}
-	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, prefix, asynqPrefix(q)).Err(); err != nil {
+	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, prefix, asynqPrefix(q), n.enqueued).Err(); err != nil {
 		return Job{}, unavailable("enqueue job "+n.id, err)
 	}
 	return n.same(r)

@@ -76,8 +76,11 @@ func (c *Client) wait(ctx context.Context, id string, each func(Result)) (Result
 type waiter struct {
 	outcome chan Result // size 1: there is one; closed with the client
 	news    chan Result // size 1: the latest progress; nil if nobody wants it
-	heard   bool        // guarded by waits.mu, as is last: news came since the channel was confirmed
+	heard   bool        // guarded by waits.mu, as are all below: news came since the channel was confirmed
 	last    *Tally      // that was told: a key may be read again
+	// from is the first round of reading that is for it, 0 until the channel was confirmed
+	// to it: what is older may be of an outcome that has been superseded since.
+	from int
 }
 
 // tell replaces what the waiter has not taken yet. Only one goroutine at a time may
@@ -102,6 +105,7 @@ type waits struct {
 	mu     sync.Mutex // guards below
 	ids    map[string][]*waiter
 	unread map[string]struct{} // ids whose keys have to be read
+	rounds int                 // of reading that have begun
 	stop   func()              // nil until the first Wait
 	closed bool
 }
@@ -180,6 +184,9 @@ func (w *waits) confirmed(channel string) {
 		w.unread[id] = struct{}{}
 		for _, one := range all {
 			one.heard = false
+			if one.from == 0 {
+				one.from = w.rounds + 1
+			}
 		}
 	}
 	w.mu.Unlock()
@@ -194,12 +201,14 @@ func (w *waits) kickRead() {
 }
 
 func (w *waits) published(channel, payload string) {
-	w.deliver(strings.TrimPrefix(channel, ResultChannel("")), []byte(payload), true)
+	w.deliver(strings.TrimPrefix(channel, ResultChannel("")), []byte(payload), 0)
 }
 
 // deliver gives an outcome to all who wait for it, and progress to those who watch.
-// What was read is older than what was heard since the channel was confirmed.
-func (w *waits) deliver(id string, payload []byte, heard bool) {
+// What was read is older than what was heard since the channel was confirmed. round is
+// that of the reading, 0 for what was heard.
+func (w *waits) deliver(id string, payload []byte, round int) {
+	heard := round == 0
 	var r Result
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return // not ours; who waits goes on waiting
@@ -208,6 +217,7 @@ func (w *waits) deliver(id string, payload []byte, heard bool) {
 	defer w.mu.Unlock()
 	for _, one := range w.ids[id] {
 		switch {
+		case one.from == 0, !heard && round < one.from:
 		case r.State.Final():
 			select {
 			case one.outcome <- r:
@@ -253,6 +263,8 @@ func (w *waits) read(ctx context.Context) {
 func (w *waits) readUnread(ctx context.Context) bool {
 	w.mu.Lock()
 	taken := w.unread
+	w.rounds++
+	round := w.rounds
 	w.unread = map[string]struct{}{} // what is confirmed from here on is read again
 	w.mu.Unlock()
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(taken)), lookup) {
@@ -269,12 +281,12 @@ func (w *waits) readUnread(ctx context.Context) bool {
 			b, err := cmds[i].Bytes()
 			switch {
 			case err == nil:
-				w.deliver(id, b, false)
+				w.deliver(id, b, round)
 			case !errors.Is(err, redis.Nil):
 				continue
 			case news[i] != nil:
 				if b, err := news[i].Bytes(); err == nil {
-					w.deliver(id, b, false)
+					w.deliver(id, b, round)
 				}
 			}
 			delete(taken, id)

@@ -51,11 +51,15 @@ if ARGV[6] ~= "" then
 end
 return 1`)
 
-// withdrawScript takes a task back that no worker has begun.
+// withdrawScript takes a task back that no worker has begun, if it is the one that was
+// enqueued then: by now it may be another with the same id, of a job that is run again.
 //
 // KEYS task, scheduled, expires; ARGV id, prefixes of the queue's keys, ours and
-// asynq's.
+// asynq's, and when it was enqueued, as its header has it.
 var withdrawScript = lane.Script(`
+if not string.find(redis.call("HGET", KEYS[1], "msg") or "", ARGV[4], 1, true) then
+	return 0
+end
 local state = redis.call("HGET", KEYS[1], "state")
 if state == "pending" then
 	local lane = laneOf(KEYS[1])

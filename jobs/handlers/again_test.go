@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -272,5 +274,105 @@ func TestAgainForgotten(t *testing.T) {
 	}
 	if res := f.retried(t, res.ID); res.State != jobs.Failed || len(f.Calls("alice", once.Method)) != 2 {
 		t.Errorf("asked for once more: %s, %d calls", res.State, len(f.Calls("alice", once.Method)))
+	}
+}
+
+// TestAgainSentOnce has a message be sent by a run that knew nothing of it.
+func TestAgainSentOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	stop := f.work(t, handlers.Config{}, nil)
+	f.outcome(t, f.enqueue(t, "alice", jobs.Send{To: "me", Text: "so that the peer is known"}))
+	stop()
+	f.Sim.ResetRecord()
+	stop = f.work(t, handlers.Config{MaxAttempts: 1}, f.panicking(t))
+	id := f.enqueue(t, "alice", jobs.Send{To: "me", Text: "once"})
+	if res := f.outcome(t, id); res.State == jobs.Succeeded {
+		t.Fatalf("%+v", res)
+	}
+	stop()
+	f.work(t, handlers.Config{}, nil)
+	if res := f.retried(t, id); res.State != jobs.Succeeded {
+		t.Errorf("%+v", res)
+	}
+	if calls := f.Calls("alice", "messages.sendMessage"); len(calls) != 2 || !calls[0].Effect || !calls[1].Duplicate {
+		t.Errorf("recorded %+v; want a message and a duplicate that sent nothing", calls)
+	}
+}
+
+// TestAgainUntold: calls that are not made again, because the batch stops or is cancelled
+// before them, are as unknown as they were.
+func TestAgainUntold(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.work(t, handlers.Config{}, nil)
+	status, reading := acting(), invoke("help.getNearestDc", `{}`)
+	b := jobs.Batch{Ordered: true, Calls: []jobs.BatchCall{{Invoke: &reading}, {Invoke: &status}, resolveCall("@nobody_here"), sendCall("me", "a")}}
+	f.Sim.AddFault(tgsim.Fault{Method: status.Method, Code: 500, Error: "RPC_CALL_FAIL", Times: 1})
+	id := f.enqueue(t, "alice", b)
+	_, calls := f.ended(t, id, b)
+	want := []string{"succeeded", "unknown RPC_CALL_FAIL", "failed username_not_occupied", "skipped"}
+	if diff := cmp.Diff(want, ends(calls)); diff != "" {
+		t.Fatalf("calls (-want +got):\n%s", diff)
+	}
+	f.Sim.AddFault(tgsim.Fault{Method: status.Method, Error: "FLOOD_WAIT_3600"})
+	if err := f.client.Retry(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	f.waiting(t, id)
+	if err := f.client.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	want = []string{"succeeded", "unknown RPC_CALL_FAIL", "unknown no_result", "unknown no_result"}
+	_, calls = f.ended(t, id, b)
+	if diff := cmp.Diff(want, ends(calls)); diff != "" {
+		t.Fatalf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// deaths is a ledger whose worker dies once, when an outcome is recorded and nobody has
+// been told.
+type deaths struct {
+	jobs.Ledger
+	once    sync.Once
+	reached chan struct{}
+}
+
+func (d *deaths) Record(ctx context.Context, l accounts.Lease, r jobs.Result) (jobs.Result, error) {
+	stored, err := d.Ledger.Record(ctx, l, r)
+	d.once.Do(func() {
+		stored, err = jobs.Result{}, errors.Join(err, accounts.ErrLeaseLost)
+		close(d.reached)
+	})
+	return stored, err
+}
+
+// TestAgainBeforeItsTime has the outcome be of a worker whose clock is ahead: the new
+// one finishes after it all the same, and answers for the job when its worker dies.
+func TestAgainBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	payload, err := json.Marshal(jobs.Envelope{V: jobs.Version, Account: "alice", Send: &jobs.Send{To: "me", Text: "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := jobs.Result{ID: "ahead", Account: "alice", Kind: jobs.KindSend, State: jobs.Failed, Payload: payload,
+		FinishedAt: time.Now().Add(30 * time.Minute)}
+	if old, err = f.ledger.Record(t.Context(), f.Lease("alice"), old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.client.Again(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	dying := &deaths{Ledger: f.ledger, reached: make(chan struct{})}
+	stop := f.work(t, handlers.Config{}, func(d *handlers.Deps) { d.Ledger = dying })
+	<-dying.reached
+	stop()
+	f.work(t, handlers.Config{}, nil)
+	if res := f.outcome(t, old.ID); res.State != jobs.Succeeded || !res.FinishedAt.After(old.FinishedAt) {
+		t.Errorf("%+v", res)
+	}
+	if n := len(f.Calls("alice", "messages.sendMessage")); n != 1 {
+		t.Errorf("%d calls", n)
 	}
 }

@@ -156,6 +156,13 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	return h.observed(ctx, j, func(ctx context.Context) error { return h.process(ctx, j, t, invalid) })
 }
 
+// supersedes tells an outcome that does not count any more, which the ledger would let
+// another one replace.
+func (j *job) supersedes(done *jobs.Result) bool {
+	return !done.FinishedAt.After(j.superseded) && done.Account == j.lease.Account &&
+		(done.State == jobs.Failed || done.State == jobs.Unknown)
+}
+
 // process is ProcessTask for a task that was read, or is no job: invalid says why.
 func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid error) error {
 	id, account := j.id, j.lease.Account
@@ -173,7 +180,7 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	if err != nil {
 		return err
 	}
-	if done != nil && !done.FinishedAt.After(j.superseded) {
+	if done != nil && j.supersedes(done) {
 		j.before, done = done, nil
 	}
 	if done != nil {

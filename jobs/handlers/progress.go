@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
@@ -33,6 +34,9 @@ type progress struct {
 	// those that have done nothing so far. See once.go.
 	ahead map[int]bool
 
+	// earlier are the calls of which nobody knew what became of them before the batch was
+	// run again.
+	earlier map[int]jobs.CallResult
 	// forgotten says that the batch is run again, and that its outcome is gone: which
 	// calls had succeeded is not known.
 	forgotten bool
@@ -68,10 +72,11 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 	p := &progress{batch: batch, doubtful: map[int]bool{}, ahead: map[int]bool{}, unsaved: map[int]jobs.CallResult{},
 		stored: len(known) > 0, savedAt: time.Now()}
 	p.results = make([]jobs.CallResult, len(p.batch.Calls))
-	before, err := j.succeededBefore()
+	before, earlier, err := j.endedBefore()
 	if err != nil {
 		return err
 	}
+	p.earlier = earlier
 	p.forgotten = j.kind == jobs.KindBatch && !j.superseded.IsZero() && j.before == nil
 	for i := range p.results {
 		r, ok := known[i]
@@ -82,29 +87,42 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 			p.results[i] = r
 			p.size += len(r.Result)
 		}
-		p.doubtful[i] = !ok && p.stored
+		_, untold := p.earlier[i]
+		p.doubtful[i] = !ok && (p.stored || untold)
 	}
 	j.progress = p
 	return nil
 }
 
-// succeededBefore are the calls that need not be made again of a batch that is run
-// again although it has an outcome.
-func (j *job) succeededBefore() (map[int]jobs.CallResult, error) {
+// endedBefore are the calls that need not be made again of a batch that is run again
+// although it has an outcome, and those that nobody knows the end of.
+func (j *job) endedBefore() (succeeded, unknown map[int]jobs.CallResult, err error) {
 	if j.before == nil || j.kind != jobs.KindBatch || len(j.before.Result) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	var r jobs.BatchResult
 	if err := json.Unmarshal(j.before.Result, &r); err != nil {
-		return nil, fmt.Errorf("job %s: read what an earlier run has done: %w", j.id, err)
+		return nil, nil, fmt.Errorf("job %s: read what an earlier run has done: %w", j.id, err)
 	}
-	calls := map[int]jobs.CallResult{}
+	succeeded, unknown = map[int]jobs.CallResult{}, map[int]jobs.CallResult{}
 	for i, c := range r.Calls {
-		if c.State == jobs.Succeeded {
-			calls[i] = c
+		switch c.State {
+		case jobs.Succeeded:
+			succeeded[i] = c
+		case jobs.Unknown:
+			unknown[i] = c
 		}
 	}
-	return calls, nil
+	return succeeded, unknown, nil
+}
+
+// untold is how a call ends that this run did not make. If nobody knew what became of
+// it before, nobody does now.
+func (p *progress) untold(i int, end jobs.CallResult) jobs.CallResult {
+	if was, ok := p.earlier[i]; ok {
+		return was
+	}
+	return end
 }
 
 // lost tells a batch that must not be made whole, since nobody knows what of it is
@@ -142,7 +160,7 @@ func (p *progress) skip() {
 	}
 	for _, i := range p.pending(len(p.results)) {
 		if p.batch.Ordered || !p.doubtful[i] {
-			p.ended(i, jobs.CallResult{State: jobs.Skipped})
+			p.ended(i, p.untold(i, jobs.CallResult{State: jobs.Skipped}))
 		}
 	}
 }
@@ -171,12 +189,12 @@ func (j *job) partly() json.RawMessage {
 // may have made them.
 func (p *progress) partly() json.RawMessage {
 	rest := p.pending(len(p.results))
-	if len(rest) == len(p.results) {
+	if len(rest) == len(p.results) && len(p.earlier) == 0 {
 		return nil
 	}
 	for _, i := range rest {
-		p.ended(i, jobs.CallResult{State: jobs.Unknown, Error: &jobs.Error{Name: "no_result",
-			Message: "the batch ended before this call had a result; an earlier run may have made it"}})
+		p.ended(i, p.untold(i, jobs.CallResult{State: jobs.Unknown, Error: &jobs.Error{Name: "no_result",
+			Message: "the batch ended before this call had a result; an earlier run may have made it"}}))
 	}
 	text, err := json.Marshal(p.result())
 	if err != nil { // each part was JSON already
@@ -286,6 +304,10 @@ func (p *progress) inStore() bool { return p != nil && p.stored }
 // published tells those who wait, and then forgets what the store has of the job on
 // its way. Until that is done the job is not: whoever runs it again gets here.
 func (h *Handlers) published(ctx context.Context, j *job, res jobs.Result, forget bool) error {
+	if !j.lease.Valid() {
+		// The successor does it. By now the job may even have been run again there.
+		return fmt.Errorf("job %s: publish its outcome: %w", j.id, accounts.ErrLeaseLost)
+	}
 	h.publish(ctx, res)
 	if !forget {
 		return nil
