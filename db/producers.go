@@ -53,7 +53,7 @@ func (o *Outcomes) Count(ctx context.Context, f OutcomeFilter) (int64, error) {
 // Accounts tells which of the accounts there are.
 func (o *Outcomes) Accounts(ctx context.Context, ids []accounts.ID) (map[accounts.ID]bool, error) {
 	there := map[accounts.ID]bool{}
-	for some := range slices.Chunk(ids, deleted) {
+	for some := range slices.Chunk(ids, namedRows) {
 		var found []accounts.ID
 		err := o.d.run(ctx).Raw("SELECT id FROM accounts WHERE id IN ?", some).Scan(&found).Error
 		if err != nil {
@@ -66,15 +66,15 @@ func (o *Outcomes) Accounts(ctx context.Context, ids []accounts.ID) (map[account
 	return there, nil
 }
 
-// deleted is how many rows one statement names.
-const deleted = 100
+// namedRows is how many rows one statement names.
+const namedRows = 100
 
 // Delete removes outcomes, each unless another has taken its place, with what is left
 // of batches and syncs on their way. It returns the ids of those that it removed. It
 // is for jobs that are on no line: one that is would lose what it has done.
 func (o *Outcomes) Delete(ctx context.Context, rs []jobs.Result) (map[string]bool, error) {
 	gone := map[string]bool{}
-	for some := range slices.Chunk(rs, deleted) {
+	for some := range slices.Chunk(rs, namedRows) {
 		var args []any
 		for _, r := range some {
 			args = append(args, r.ID, o.d.time(r.FinishedAt))

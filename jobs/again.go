@@ -151,7 +151,7 @@ func (c *Client) OnLines(ctx context.Context, ended []Result) (map[string]bool, 
 // again makes a task of a job that has ended.
 func again(ended Result, now time.Time) (*entry, error) {
 	switch {
-	case ended.State != Failed && ended.State != Unknown:
+	case !ended.State.Retryable():
 		return nil, fmt.Errorf("it has %s: %w", ended.State, ErrEnded)
 	case len(ended.Payload) == 0:
 		return nil, ErrPayloadGone

@@ -75,7 +75,7 @@ func (b *bench) finish(account accounts.ID, r jobs.Result) {
 	b.t.Helper()
 	ctx, q := context.Background(), "asynq:{"+jobs.Queue(account)+"}:"
 	r.Account = account
-	if err := jobs.Publish(ctx, b.rdb, r); err != nil {
+	if err := jobs.NewPublisher(b.rdb).Publish(ctx, r); err != nil {
 		b.t.Fatalf("Publish: %v", err)
 	}
 	b.rdb.LRem(ctx, q+"pending", 0, r.ID)
@@ -324,7 +324,7 @@ func TestUnavailable(t *testing.T) {
 		},
 		"Cancel":  func() error { return b.client.Cancel(ctx, "x") },
 		"List":    func() error { _, err := b.client.List(ctx, jobs.Filter{}); return err },
-		"Publish": func() error { return jobs.Publish(ctx, b.rdb, jobs.Result{ID: "x"}) },
+		"Publish": func() error { return jobs.NewPublisher(b.rdb).Publish(ctx, jobs.Result{ID: "x"}) },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -365,7 +365,7 @@ func TestPublish(t *testing.T) {
 		b.until("it is waited for", func() bool { return b.rdb.PubSubNumSub(ctx, jobs.ResultChannel(id)).Val()[jobs.ResultChannel(id)] == 2 })
 
 		want := jobs.Result{ID: id, Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded, Result: result}
-		if err := jobs.Publish(ctx, b.rdb, want); err != nil {
+		if err := jobs.NewPublisher(b.rdb).Publish(ctx, want); err != nil {
 			t.Fatalf("Publish(%s): %v", id, err)
 		}
 		if msg, err := told.ReceiveMessage(ctx); err != nil || len(msg.Payload) > jobs.MaxResult {

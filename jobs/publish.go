@@ -33,11 +33,6 @@ func NewPublisher(rdb redis.UniversalClient) *Publisher {
 	return &Publisher{rdb: rdb, pipe: pipe.New(rdb)}
 }
 
-// Publish publishes one outcome as a Publisher does.
-func Publish(ctx context.Context, rdb redis.UniversalClient, r Result) error {
-	return NewPublisher(rdb).Publish(ctx, r)
-}
-
 // Publish keeps an outcome for ResultTTL and tells those who wait. One larger than
 // MaxResult is kept beside: what is told says so, and lacks its Result. One larger
 // than MaxLargeResult is kept in that form alone.

@@ -34,6 +34,9 @@ func (s State) Final() bool {
 	return false
 }
 
+// Retryable tells the outcomes after which a job may be run again, see Client.Again.
+func (s State) Retryable() bool { return s == Failed || s == Unknown }
+
 // Result is what is known of a job: its outcome once State.Final.
 type Result struct {
 	ID      string          `json:"id"`
@@ -57,6 +60,12 @@ type Result struct {
 	// Supersedes is for Ledger.Record: the outcome takes the place of one that had
 	// finished by then. Zero: of none.
 	Supersedes time.Time `json:"-"`
+}
+
+// Superseded tells an outcome in whose place another one goes: that of a job which was
+// on the account's line again, with a task that Supersedes what had finished by then.
+func (r *Result) Superseded(account accounts.ID, by time.Time) bool {
+	return r.State.Retryable() && r.Account == account && !r.FinishedAt.After(by)
 }
 
 // Error says why a job did not succeed.

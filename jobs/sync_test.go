@@ -136,7 +136,7 @@ func TestWatch(t *testing.T) {
 			b.tally("x", 40)
 			next(40)
 			b.until("one waits and one watches", func() bool { return b.listeners() == 1 })
-			if err := jobs.Publish(ctx, b.rdb, ofSync("x")); err != nil {
+			if err := jobs.NewPublisher(b.rdb).Publish(ctx, ofSync("x")); err != nil {
 				t.Fatal(err)
 			}
 			for what, ch := range map[string]chan jobs.Result{"Watch": done, "Wait": waited} {
@@ -169,7 +169,7 @@ func TestWatchSlowly(t *testing.T) {
 	_, err := b.client.Watch(ctx, "x", func(r jobs.Result) {
 		seen = append(seen, r.Progress.Done)
 		if len(seen) > 1 {
-			if err := jobs.Publish(ctx, b.rdb, ofSync("x")); err != nil {
+			if err := jobs.NewPublisher(b.rdb).Publish(ctx, ofSync("x")); err != nil {
 				t.Error(err)
 			}
 			return
@@ -245,7 +245,7 @@ func TestWatchThroughReconnect(t *testing.T) {
 		t.Errorf("heard %d after the connection was lost, want 7", n)
 	}
 	b.until("it listens", func() bool { return b.listeners() == 1 })
-	if err := jobs.Publish(ctx, b.rdb, ofSync("x")); err != nil {
+	if err := jobs.NewPublisher(b.rdb).Publish(ctx, ofSync("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {

@@ -45,7 +45,7 @@ func TestWait(t *testing.T) {
 			b := tt.setup(t)
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			if err := jobs.Publish(ctx, b.rdb, outcome("before")); err != nil {
+			if err := jobs.NewPublisher(b.rdb).Publish(ctx, outcome("before")); err != nil {
 				t.Fatal(err)
 			}
 			if r, err := b.client.Wait(ctx, "before"); err != nil || r.ID != "before" {
@@ -63,7 +63,7 @@ func TestWait(t *testing.T) {
 			}
 			b.until("somebody listens", func() bool { return b.listeners() == 1 })
 			b.rdb.Publish(ctx, jobs.ResultChannel("later"), "nonsense")
-			if err := jobs.Publish(ctx, b.rdb, outcome("later")); err != nil {
+			if err := jobs.NewPublisher(b.rdb).Publish(ctx, outcome("later")); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {
@@ -123,7 +123,7 @@ func TestWaitMany(t *testing.T) {
 		t.Errorf("%d subscribed connections, want 1", lines)
 	}
 	for i := range n {
-		if err := jobs.Publish(ctx, b.rdb, outcome(fmt.Sprint(i))); err != nil {
+		if err := jobs.NewPublisher(b.rdb).Publish(ctx, outcome(fmt.Sprint(i))); err != nil {
 			t.Fatalf("Publish: %v", err)
 		}
 	}
@@ -167,7 +167,7 @@ func TestWaitThroughReconnect(t *testing.T) {
 		t.Errorf("Wait = %+v", r)
 	}
 	b.until("the other one waits", func() bool { return b.listeners() == 1 })
-	if err := jobs.Publish(ctx, b.rdb, outcome("after")); err != nil {
+	if err := jobs.NewPublisher(b.rdb).Publish(ctx, outcome("after")); err != nil {
 		t.Fatal(err)
 	}
 	if r := <-got; r.ID != "after" {

@@ -48,14 +48,7 @@ idempotency key stands for nothing any more once Redis has forgotten the outcome
 					if len(ids) > 0 {
 						return d.byID(ids)
 					}
-					n, err := o.Count(ctx, f)
-					if err == nil {
-						err = confirmed(yes, n, "outcomes would be deleted")
-					}
-					if err != nil {
-						return err
-					}
-					return eachPage(ctx, o, f, d.page)
+					return eachConfirmed(ctx, o, f, yes, "outcomes would be deleted", d.page)
 				})
 				if d.deleted > 0 || err == nil {
 					err = errors.Join(err, env.Out.Object(map[string]int{"deleted": d.deleted}), env.Out.Printf("deleted: %d\n", d.deleted))

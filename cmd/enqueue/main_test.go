@@ -71,7 +71,7 @@ func (b *bench) client() redis.UniversalClient {
 // publish is a worker that has done a job.
 func (b *bench) publish(r jobs.Result) {
 	b.t.Helper()
-	if err := jobs.Publish(b.t.Context(), b.client(), r); err != nil {
+	if err := jobs.NewPublisher(b.client()).Publish(b.t.Context(), r); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -104,7 +104,7 @@ func (b *bench) serve(account accounts.ID, do func(jobs.Result) jobs.Result) {
 				if r = do(r); r.State == "" {
 					continue
 				}
-				if err := jobs.Publish(context.WithoutCancel(ctx), rdb, r); err != nil {
+				if err := jobs.NewPublisher(rdb).Publish(context.WithoutCancel(ctx), r); err != nil {
 					b.t.Error(err)
 				}
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -93,10 +94,28 @@ func (f *outcomeFlags) chosen(verb string, ids []string) error {
 	return nil
 }
 
-// confirmed asks for --yes before something is done to many.
-func confirmed(yes bool, n int64, what string) error {
-	if yes || n == 0 {
-		return nil
+// outcomePage is how many outcomes are read at a time.
+const outcomePage = 500
+
+// eachConfirmed has do take all outcomes that the filter chooses, the newest first, if
+// there are none or --yes was given; what says what would be done to so many.
+func eachConfirmed(ctx context.Context, o *db.Outcomes, f db.OutcomeFilter, yes bool, what string, do func([]jobs.Result) error) error {
+	n, err := o.Count(ctx, f)
+	switch {
+	case err != nil:
+		return err
+	case n > 0 && !yes:
+		return fmt.Errorf("%d %s; nothing was done: give --yes to do it", n, what)
 	}
-	return fmt.Errorf("%d %s; nothing was done: give --yes to do it", n, what)
+	f.Limit = outcomePage
+	for {
+		page, next, err := o.List(ctx, f)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		if err := do(page); err != nil || next.IsZero() {
+			return err
+		}
+		f.Before = next
+	}
 }

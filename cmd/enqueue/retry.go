@@ -14,9 +14,6 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-// retryPage is how many outcomes are read at a time.
-const retryPage = 500
-
 func retryCommand(env *cli.Env) *cobra.Command {
 	var redisURL string
 	var flags outcomeFlags
@@ -98,8 +95,7 @@ func (r *retrying) one(id string) error {
 // ended runs a job again that is on no line. Redis has said what became of it, or why it
 // cannot.
 func (r *retrying) ended(id string, ended jobs.Result, err error) error {
-	dead := ended.State == jobs.Failed || ended.State == jobs.Unknown
-	if r.database != "" && (errors.Is(err, jobs.ErrNotFound) || dead && len(ended.Payload) == 0) {
+	if r.database != "" && (errors.Is(err, jobs.ErrNotFound) || ended.State.Retryable() && len(ended.Payload) == 0) {
 		ended, err = outcome(r.ctx, r.env, r.database, id)
 	}
 	if err != nil {
@@ -122,16 +118,16 @@ func (r *retrying) ended(id string, ended jobs.Result, err error) error {
 			return err
 		}
 	}
-	return r.again(ended, gone)
+	_, err = r.again(ended, gone)
+	return err
 }
 
 // again runs a job again, unless its account is gone.
-func (r *retrying) again(ended jobs.Result, gone bool) error {
-	if gone && (ended.State == jobs.Failed || ended.State == jobs.Unknown) {
-		return fmt.Errorf("job %s: there is no account %s any more, so nobody would run it; enqueue it for another", ended.ID, ended.Account)
+func (r *retrying) again(ended jobs.Result, gone bool) (jobs.Job, error) {
+	if gone && ended.State.Retryable() {
+		return jobs.Job{}, fmt.Errorf("job %s: there is no account %s any more, so nobody would run it; enqueue it for another", ended.ID, ended.Account)
 	}
-	_, err := r.p.client.Again(r.ctx, ended)
-	return err
+	return r.p.client.Again(r.ctx, ended)
 }
 
 // refused says why a job is not run again.
@@ -154,18 +150,11 @@ func (r *retrying) refused(id string, err error) error {
 func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 	var done, refused int
 	err := withLedger(r.ctx, r.env, r.database, func(o *db.Outcomes) error {
-		n, err := o.Count(r.ctx, f)
-		if err == nil {
-			err = confirmed(yes, n, "jobs would be run again")
-		}
-		if err != nil {
-			return err
-		}
 		// What ends again meanwhile is not run a third time.
 		if f.Until.IsZero() {
 			f.Until = time.Now()
 		}
-		return eachPage(r.ctx, o, f, func(page []jobs.Result) error {
+		return eachConfirmed(r.ctx, o, f, yes, "jobs would be run again", func(page []jobs.Result) error {
 			var ids []accounts.ID
 			for _, ended := range page {
 				ids = append(ids, ended.Account)
@@ -175,12 +164,7 @@ func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 				return err
 			}
 			for _, ended := range page {
-				if !there[ended.Account] {
-					refused++
-					r.env.Log.Warn("not run again", "error", r.again(ended, true))
-					continue
-				}
-				job, err := r.p.client.Again(r.ctx, ended)
+				job, err := r.again(ended, !there[ended.Account])
 				switch {
 				case errors.Is(err, jobs.ErrUnavailable), r.ctx.Err() != nil:
 					return err
@@ -204,19 +188,4 @@ func (r *retrying) chosen(f db.OutcomeFilter, yes bool) error {
 		return fmt.Errorf("%d of %d jobs were not run again", refused, done+refused)
 	}
 	return nil
-}
-
-// eachPage reads all outcomes that the filter chooses, the newest first.
-func eachPage(ctx context.Context, o *db.Outcomes, f db.OutcomeFilter, do func([]jobs.Result) error) error {
-	f.Limit = retryPage
-	for {
-		page, next, err := o.List(ctx, f)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		if err := do(page); err != nil || next.IsZero() {
-			return err
-		}
-		f.Before = next
-	}
 }

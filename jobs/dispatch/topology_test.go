@@ -158,7 +158,7 @@ func core(b *bench) {
 			if cancelled {
 				r.State = jobs.Cancelled
 			}
-			return jobs.Publish(ctx, b.rdb, r)
+			return jobs.NewPublisher(b.rdb).Publish(ctx, r)
 		}))
 		return w
 	}

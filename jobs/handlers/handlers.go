@@ -156,13 +156,6 @@ func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	return h.observed(ctx, j, func(ctx context.Context) error { return h.process(ctx, j, t, invalid) })
 }
 
-// supersedes tells an outcome that does not count any more, which the ledger would let
-// another one replace.
-func (j *job) supersedes(done *jobs.Result) bool {
-	return !done.FinishedAt.After(j.superseded) && done.Account == j.lease.Account &&
-		(done.State == jobs.Failed || done.State == jobs.Unknown)
-}
-
 // process is ProcessTask for a task that was read, or is no job: invalid says why.
 func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid error) error {
 	id, account := j.id, j.lease.Account
@@ -180,7 +173,7 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	if err != nil {
 		return err
 	}
-	if done != nil && j.supersedes(done) {
+	if done != nil && done.Superseded(account, j.superseded) {
 		j.before, done = done, nil
 	}
 	if done != nil {
@@ -202,30 +195,22 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 			return err
 		}
 	}
-	if cancelled && !j.over() {
-		if res.State, res.Error, err = h.cancelled(ctx, j); err != nil {
-			return err
-		}
-		res.Attempts, res.Result = j.attempt-1, j.partly()
+	early, err := h.unrun(ctx, j, cancelled)
+	if err != nil {
+		return err
+	}
+	if early != nil {
+		res.State, res.Error, res.Attempts = early.State, early.Error, j.attempt-1
+		res.Result = j.partly()
 		return h.finish(ctx, j, res)
 	}
 	if invalid != nil {
 		res.State, res.Error = jobs.Failed, &jobs.Error{Name: invalidName(invalid), Message: invalid.Error()}
 		return h.finish(ctx, j, res)
 	}
-
-	if j.progress.lost() {
+	if j.forgotten() {
 		res.State, res.Error = jobs.Unknown, &jobs.Error{Name: "outcome_gone", Message: "the outcome that was to be replaced is deleted, " +
 			"so which calls had succeeded is not known and none was made; retry the job once more to make all of them"}
-		return h.finish(ctx, j, res)
-	}
-	late, err := h.late(ctx, j)
-	if err != nil {
-		return err
-	}
-	if late != nil {
-		res.State, res.Error, res.Attempts = late.State, late.Error, j.attempt-1
-		res.Result = j.partly()
 		return h.finish(ctx, j, res)
 	}
 
@@ -380,7 +365,7 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	if first := j.superseded.Add(time.Microsecond); res.FinishedAt.Before(first) {
 		res.FinishedAt = first
 	}
-	if res.State == jobs.Failed || res.State == jobs.Unknown {
+	if res.State.Retryable() {
 		res.Payload = j.payload
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -36,13 +36,25 @@ func untilDeadline(ctx context.Context, e *jobs.Envelope) (run context.Context, 
 
 func deadlineExceeded(run context.Context) bool { return errors.Is(context.Cause(run), errDeadline) }
 
+// unrun is how a job ends that is not to be begun, because it was cancelled or is too
+// late; nil for any other.
+func (h *Handlers) unrun(ctx context.Context, j *job, cancelled bool) (*jobs.CallResult, error) {
+	switch {
+	case j.over():
+		return nil, nil
+	case cancelled:
+		return h.cancelled(ctx, j)
+	case j.envelope == nil, j.forgotten():
+		return nil, nil
+	}
+	return h.late(ctx, j)
+}
+
 // late is how a job ends that is not to be begun any more, nil for any other.
 func (h *Handlers) late(ctx context.Context, j *job) (*jobs.CallResult, error) {
 	e := j.envelope
 	limit, over := e.Limit(), h.Cancels.Over(j.lease.Account, j.id)
 	switch {
-	case j.over():
-		return nil, nil
 	case limit.IsZero() && over:
 		return &jobs.CallResult{State: jobs.Cancelled}, nil // and the mark is lost
 	case limit.IsZero(), !over && time.Now().Before(limit):
@@ -66,18 +78,21 @@ func (h *Handlers) late(ctx context.Context, j *job) (*jobs.CallResult, error) {
 }
 
 // cancelled is how a job ends that a producer has cancelled.
-func (h *Handlers) cancelled(ctx context.Context, j *job) (jobs.State, *jobs.Error, error) {
-	if j.before != nil && j.before.State == jobs.Unknown {
-		return jobs.Unknown, j.before.Error, nil // nobody knew, and nobody will
+func (h *Handlers) cancelled(ctx context.Context, j *job) (*jobs.CallResult, error) {
+	end := jobs.CallResult{State: jobs.Cancelled}
+	switch {
+	case j.before != nil && j.before.State == jobs.Unknown: // nobody knew, and nobody will
+		end.State, end.Error = jobs.Unknown, j.before.Error
+	case j.envelope != nil:
+		doubt, err := h.doubtful(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		if doubt {
+			end.State, end.Error = jobs.Unknown, &jobs.Error{Name: string(jobs.Cancelled), Message: "the job was cancelled" + mayBeDone}
+		}
 	}
-	if j.envelope == nil {
-		return jobs.Cancelled, nil, nil
-	}
-	doubt, err := h.doubtful(ctx, j)
-	if err != nil || !doubt {
-		return jobs.Cancelled, nil, err
-	}
-	return jobs.Unknown, &jobs.Error{Name: string(jobs.Cancelled), Message: "the job was cancelled" + mayBeDone}, nil
+	return &end, nil
 }
 
 // mayBeDone says that an earlier run leaves a doubt.

@@ -37,9 +37,6 @@ type progress struct {
 	// earlier are the calls of which nobody knew what became of them before the batch was
 	// run again.
 	earlier map[int]jobs.CallResult
-	// forgotten says that the batch is run again, and that its outcome is gone: which
-	// calls had succeeded is not known.
-	forgotten bool
 
 	unsaved map[int]jobs.CallResult
 	stored  bool // the store has some
@@ -77,7 +74,6 @@ func (h *Handlers) resume(ctx context.Context, j *job) error {
 		return err
 	}
 	p.earlier = earlier
-	p.forgotten = j.kind == jobs.KindBatch && !j.superseded.IsZero() && j.before == nil
 	for i := range p.results {
 		r, ok := known[i]
 		if !ok {
@@ -125,9 +121,11 @@ func (p *progress) untold(i int, end jobs.CallResult) jobs.CallResult {
 	return end
 }
 
-// lost tells a batch that must not be made whole, since nobody knows what of it is
-// done.
-func (p *progress) lost() bool { return p != nil && p.forgotten }
+// forgotten tells a batch that is run again, and whose outcome is gone: which of its
+// calls had succeeded is not known.
+func (j *job) forgotten() bool {
+	return j.kind == jobs.KindBatch && !j.superseded.IsZero() && j.before == nil
+}
 
 // pending lists the calls without a result, at most so many.
 func (p *progress) pending(most int) (todo []int) {
