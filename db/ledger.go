@@ -131,12 +131,6 @@ const recordBatch = `INSERT INTO outcomes
 	WHERE outcomes.account = excluded.account AND outcomes.finished_at <= excluded.supersedes
 		AND outcomes.state IN ('failed', 'unknown')`
 
-// replaces tells an outcome that recordBatch would have replaced under the lease.
-func (rec *record) replaces(r jobs.Result) bool {
-	return !r.FinishedAt.After(rec.supersedes) && r.Account == rec.result.Account &&
-		(r.State == jobs.Failed || r.State == jobs.Unknown)
-}
-
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
 func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Result], error) {
@@ -194,7 +188,7 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 		return err
 	}
 	for _, i := range pick {
-		if r, ok := found[recs[i].result.ID]; ok && !recs[i].replaces(r) {
+		if r, ok := found[recs[i].result.ID]; ok && !r.Superseded(recs[i].result.Account, recs[i].supersedes) {
 			out[i].value = r
 		} else {
 			out[i].err = accounts.ErrLeaseLost
@@ -206,12 +200,20 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 // insert returns how many were written: not those of jobs that have an outcome, or
 // whose lease is not in force.
 func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
-	from, args, err := l.d.outcomes(recs, pick)
+	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
+		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
+		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
+	for _, i := range pick {
+		r := recs[i].result
+		b.add(r.ID, string(r.Account), string(r.Kind), string(r.State), r.Result, recs[i].errs, r.Attempts,
+			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, []byte(r.Payload), recs[i].supersedes)
+	}
+	rows, err := b.param()
 	if err != nil {
 		return 0, err
 	}
 	held := l.d.lookup("leases", "l", "l.account = b.account AND l.worker = b.holder AND l.token = b.token")
-	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, from, held), args)
+	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
 	if done.Error != nil {
 		return 0, l.d.fail(ctx, "insert outcomes", done.Error)
 	}
