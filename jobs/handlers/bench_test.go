@@ -5,6 +5,7 @@ package handlers_test
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,6 +124,7 @@ func benchmarkJobs(b *testing.B, in func(*db.DB) jobs.Ledger) {
 	for _, id := range f.held {
 		f.redis.Del(b.Context(), "asynq:{"+jobs.Queue(id)+"}:paused")
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `worker run` has it, with so little in use
 	own, server := spent(b, f.redis)
 	store := postgres()
 	b.ResetTimer()
