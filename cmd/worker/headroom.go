@@ -44,6 +44,6 @@ func percentFor(inUse uint64) int {
 
 // afterGC has f called once, after the next collection.
 func afterGC(f func()) {
-	type sentinel struct{ self *sentinel } // alone in its place in memory
-	runtime.SetFinalizer(&sentinel{}, func(*sentinel) { f() })
+	sentinel := new(*byte) // a pointer: no other object is in its place in memory
+	runtime.SetFinalizer(sentinel, func(**byte) { f() })
 }

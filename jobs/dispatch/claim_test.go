@@ -3,8 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -15,8 +13,6 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
-
-var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func connect(t *testing.T, url string) *redis.Client {
 	t.Helper()

@@ -193,11 +193,6 @@ func TestContractLineState(t *testing.T) {
 	}
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	(&bench{t: t}).until(what+" has come", ok)
-}
-
 // quiet is a logger for asynq.
 type quiet struct{}
 
