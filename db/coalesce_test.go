@@ -152,3 +152,58 @@ func TestCoalescerLimit(t *testing.T) {
 		d.wg.Wait()
 	})
 }
+
+// Behind a batch of many callers the next waits for company, behind others it does not.
+func TestCoalescerLingers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoubler(time.Minute)
+		d.max, d.linger = crowd+1, time.Second
+		var got [3*crowd + 9]string
+		at, began := 0, time.Now()
+		ask := func(n int) {
+			for range n {
+				d.ask(t, t.Context(), at, &got[at])
+				at++
+			}
+		}
+		batches := func(want ...int) {
+			t.Helper()
+			synctest.Wait()
+			var sizes []int
+			for _, b := range d.batches {
+				sizes = append(sizes, len(b))
+			}
+			if diff := cmp.Diff(want, sizes); diff != "" {
+				t.Errorf("batches (-want +got):\n%s", diff)
+			}
+		}
+		ask(1)
+		ask(crowd)
+		d.next <- nil
+		batches(1, crowd) // at once
+		ask(1)
+		d.next <- nil
+		batches(1, crowd)
+		ask(2)
+		<-time.NewTimer(time.Second).C
+		batches(1, crowd, 3)
+		ask(crowd)
+		d.next <- nil
+		batches(1, crowd, 3, crowd)
+		ask(crowd + 1)
+		d.next <- nil
+		batches(1, crowd, 3, crowd, crowd+1) // a whole batch does not wait
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it took %v", took)
+		}
+		d.next <- nil
+		d.wg.Wait()
+		synctest.Wait()
+		for i, s := range got[:at] {
+			if want := fmt.Sprint(2*i, " <nil>"); s != want {
+				t.Errorf("caller %d got %q, want %q", i, s, want)
+			}
+		}
+	})
+}

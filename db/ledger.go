@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,12 +19,14 @@ import (
 type LedgerConfig struct {
 	MaxBatch int           // outcomes in one statement; default 500
 	Timeout  time.Duration // for one statement, however long its callers would wait; default 30s
+	Linger   time.Duration // for more outcomes, or lookups, while many come at the same time; default 2ms
 	OnBatch  func(n int)   // is told of every batch of outcomes; default none. It must not block
 }
 
 func (c LedgerConfig) withDefaults() LedgerConfig {
 	c.MaxBatch = cmp.Or(c.MaxBatch, 500)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Linger = cmp.Or(c.Linger, 2*time.Millisecond)
 	if c.OnBatch == nil {
 		c.OnBatch = func(int) {}
 	}
@@ -35,8 +38,8 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 type Ledger struct {
 	d       *DB
 	onBatch func(int)
-	records coalescer[record, jobs.Result]
-	lookups coalescer[string, jobs.Result]
+	records coalescer[*record, *jobs.Result]
+	lookups coalescer[string, *jobs.Result] // nil: there is none
 	// swept is a time for each state before which Prune has left nothing, but for what
 	// somebody else had locked, or was recorded late.
 	swept map[jobs.State]time.Time
@@ -48,8 +51,8 @@ var _ jobs.Ledger = (*Ledger)(nil)
 func (d *DB) Ledger(cfg LedgerConfig) *Ledger {
 	cfg = cfg.withDefaults()
 	l := &Ledger{d: d, onBatch: cfg.OnBatch, swept: map[jobs.State]time.Time{}}
-	l.records = coalescer[record, jobs.Result]{run: l.record, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
-	l.lookups = coalescer[string, jobs.Result]{run: l.lookup, max: cfg.MaxBatch, limit: cfg.Timeout, running: &d.batches}
+	l.records = coalescer[*record, *jobs.Result]{run: l.record, max: cfg.MaxBatch, limit: cfg.Timeout, linger: cfg.Linger, running: &d.batches}
+	l.lookups = coalescer[string, *jobs.Result]{run: l.lookup, max: cfg.MaxBatch, limit: cfg.Timeout, linger: cfg.Linger, running: &d.batches}
 	return l
 }
 
@@ -69,19 +72,20 @@ type record struct {
 // if ctx ends, the outcome may be stored or not; recording it again is harmless.
 func (l *Ledger) Record(ctx context.Context, lease accounts.Lease, r jobs.Result) (jobs.Result, error) {
 	rec, err := newRecord(lease, r)
+	var stored *jobs.Result
 	if err == nil {
-		r, err = l.records.do(ctx, rec)
+		stored, err = l.records.do(ctx, rec)
 	}
 	if err != nil {
-		return jobs.Result{}, fmt.Errorf("record outcome of job %s: %w", rec.result.ID, err)
+		return jobs.Result{}, fmt.Errorf("record outcome of job %s: %w", r.ID, err)
 	}
-	return r, nil
+	return *stored, nil
 }
 
 // newRecord checks what the database would refuse, so that one bad outcome does
 // not spoil the statement for others.
-func newRecord(lease accounts.Lease, r jobs.Result) (record, error) {
-	rec := record{lease: lease, result: r}
+func newRecord(lease accounts.Lease, r jobs.Result) (*record, error) {
+	rec := &record{lease: lease, result: r}
 	switch {
 	case r.ID == "":
 		return rec, fmt.Errorf("it has no id")
@@ -133,9 +137,9 @@ const recordBatch = `INSERT INTO outcomes
 
 // record writes a batch. Of several outcomes for one job the first has its turn
 // before the second.
-func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Result], error) {
+func (l *Ledger) record(ctx context.Context, recs []*record) ([]answer[*jobs.Result], error) {
 	l.onBatch(len(recs))
-	out := make([]answer[jobs.Result], len(recs))
+	out := make([]answer[*jobs.Result], len(recs))
 	todo := make([]int, len(recs))
 	for i := range recs {
 		todo[i] = i
@@ -160,8 +164,8 @@ func (l *Ledger) record(ctx context.Context, recs []record) ([]answer[jobs.Resul
 }
 
 // recordDistinct writes recs[i] for all i of pick, which are of different jobs.
-func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, out []answer[jobs.Result]) error {
-	n, err := l.insert(ctx, recs, pick)
+func (l *Ledger) recordDistinct(ctx context.Context, recs []*record, pick []int, out []answer[*jobs.Result]) error {
+	n, err := l.write(ctx, recs, pick)
 	if err != nil && len(pick) > 1 && isBadRow(err) {
 		for _, i := range pick { // let only the culprit fail
 			if err := l.recordDistinct(ctx, recs, []int{i}, out); err != nil {
@@ -175,7 +179,7 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	}
 	if n == len(pick) {
 		for _, i := range pick {
-			out[i].value = recs[i].result
+			out[i].value = &recs[i].result
 		}
 		return nil
 	}
@@ -189,7 +193,7 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	}
 	for _, i := range pick {
 		if r, ok := found[recs[i].result.ID]; ok && !r.Superseded(recs[i].result.Account, recs[i].supersedes) {
-			out[i].value = r
+			out[i].value = &r
 		} else {
 			out[i].err = accounts.ErrLeaseLost
 		}
@@ -197,9 +201,24 @@ func (l *Ledger) recordDistinct(ctx context.Context, recs []record, pick []int, 
 	return nil
 }
 
+// write is insert, done in the cheapest way.
+func (l *Ledger) write(ctx context.Context, recs []*record, pick []int) (int, error) {
+	if l.d.lite || len(pick) < copyAtLeast || slices.ContainsFunc(pick, func(i int) bool { return !recs[i].copyable() }) {
+		return l.insert(ctx, recs, pick)
+	}
+	err := l.copied(ctx, recs, pick)
+	switch {
+	case err == nil:
+		return len(pick), nil
+	case isBadRow(err): // nothing is written: one of the jobs has an outcome, or no lease, or cannot be written
+		return l.insert(ctx, recs, pick)
+	}
+	return 0, l.d.fail(ctx, "copy outcomes", err)
+}
+
 // insert returns how many were written: not those of jobs that have an outcome, or
 // whose lease is not in force.
-func (l *Ledger) insert(ctx context.Context, recs []record, pick []int) (int, error) {
+func (l *Ledger) insert(ctx context.Context, recs []*record, pick []int) (int, error) {
 	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
 		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
 		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
@@ -227,23 +246,24 @@ func (l *Ledger) Outcome(ctx context.Context, id string) (jobs.Result, error) {
 		return jobs.Result{}, fmt.Errorf("outcome of job %q: %w", id, jobs.ErrNotFound)
 	}
 	r, err := l.lookups.do(ctx, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return jobs.Result{}, fmt.Errorf("outcome of job %s: %w", id, err)
+	case r == nil: // as nearly always: nothing is formatted for that
+		return jobs.Result{}, jobs.ErrNotFound
 	}
-	return r, nil
+	return *r, nil
 }
 
-func (l *Ledger) lookup(ctx context.Context, ids []string) ([]answer[jobs.Result], error) {
+func (l *Ledger) lookup(ctx context.Context, ids []string) ([]answer[*jobs.Result], error) {
 	found, err := l.find(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]answer[jobs.Result], len(ids))
+	out := make([]answer[*jobs.Result], len(ids))
 	for i, id := range ids {
-		r, ok := found[id]
-		out[i].value = r
-		if !ok {
-			out[i].err = jobs.ErrNotFound
+		if r, ok := found[id]; ok {
+			out[i].value = &r
 		}
 	}
 	return out, nil

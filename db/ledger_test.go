@@ -211,7 +211,7 @@ func TestRecordMixedBatch(t *testing.T) {
 		bad.Attempts = 1 << 40 // Postgres refuses it
 		other := done("twice")
 		other.Attempts = 2
-		var recs []record
+		var recs []*record
 		for _, r := range []struct {
 			by accounts.Lease
 			r  jobs.Result
@@ -228,9 +228,9 @@ func TestRecordMixedBatch(t *testing.T) {
 		}
 		var got []string
 		for _, a := range as {
-			s := a.value.ID
-			if a.err != nil {
-				s = "error"
+			s := "error"
+			if a.err == nil {
+				s = a.value.ID
 			}
 			got = append(got, s)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -266,17 +267,12 @@ func Decode(kind Kind, payload []byte) (*Envelope, error) {
 	if len(payload) > MaxBytes {
 		return nil, fmt.Errorf("%w: it has %d bytes; at most %d are allowed", ErrUndecodable, len(payload), MaxBytes)
 	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
 	var e Envelope
 	var field *FieldError
-	if err := d.Decode(&e); errors.As(err, &field) {
+	if err := unmarshal(payload, &e); errors.As(err, &field) {
 		return nil, field
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUndecodable, err)
-	}
-	if d.More() {
-		return nil, fmt.Errorf("%w: something follows the JSON object", ErrUndecodable)
 	}
 	if err := e.Validate(); err != nil {
 		return nil, err
@@ -286,6 +282,42 @@ func Decode(kind Kind, payload []byte) (*Envelope, error) {
 	}
 	return &e, nil
 }
+
+// reader reads one payload after the other: its buffer, which Decoder has for itself,
+// is as large as most payloads are.
+type reader struct {
+	bytes.Reader
+	*json.Decoder
+}
+
+var readers = sync.Pool{New: func() any {
+	r := &reader{}
+	r.Decoder = json.NewDecoder(&r.Reader)
+	r.DisallowUnknownFields()
+	return r
+}}
+
+// unmarshal reads an object without unknown fields, behind which nothing follows.
+func unmarshal(payload []byte, e *Envelope) error {
+	r := readers.Get().(*reader)
+	r.Reset(payload)
+	before := r.InputOffset()
+	if err := r.Decode(e); err != nil {
+		return err // and what is left of the payload goes with the reader
+	}
+	rest := payload[r.InputOffset()-before:]
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return errors.New("something follows the JSON object")
+	}
+	if len(rest) == 0 && len(payload) <= keptPayload {
+		r.Reset(nil)
+		readers.Put(r)
+	}
+	return nil
+}
+
+// keptPayload is up to which size of payloads readers are used again.
+const keptPayload = 16 << 10
 
 // Times of a job that travel in the task's headers.
 const (
@@ -307,7 +339,11 @@ func DueAt(headers map[string]string) time.Time {
 }
 
 func headerTime(headers map[string]string, name string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, headers[name])
+	text := headers[name]
+	if text == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return time.Time{}
 	}

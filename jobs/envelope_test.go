@@ -190,3 +190,18 @@ func TestLane(t *testing.T) {
 		}
 	}
 }
+
+// What was wrong with one payload is nothing to the next: readers are used again.
+func TestDecodeAfterOther(t *testing.T) {
+	t.Parallel()
+	const good = `{"v":1,"account":"alice","send":{"to":"@bob","text":"hi"}}`
+	for _, other := range []string{good, good + " \n", good + "}", good + good, good[:20], "", `{"v":1,"x":2}`, good + "x"} {
+		_, err := jobs.Decode("send", []byte(other))
+		if fine := strings.TrimSpace(other) == good; (err == nil) != fine {
+			t.Errorf("Decode(%s): %v", other, err)
+		}
+		if _, err := jobs.Decode("send", []byte(good)); err != nil {
+			t.Errorf("after %s: %v", other, err)
+		}
+	}
+}

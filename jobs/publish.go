@@ -51,16 +51,11 @@ func (p *Publisher) Publish(ctx context.Context, r Result) error {
 	if err != nil {
 		return fmt.Errorf("publish outcome of job %s: %w", r.ID, err)
 	}
-	var kept, told, dropped redis.Cmder
-	p.pipe.Do(ctx, func(to redis.Pipeliner) {
-		kept = to.Set(ctx, ResultKey(r.ID), b, ResultTTL)
-		told = to.Publish(ctx, ResultChannel(r.ID), b)
-		if r.Kind == KindSync {
-			dropped = to.Del(ctx, ProgressKey(r.ID))
-		}
-	})
-	for _, cmd := range []redis.Cmder{kept, told, dropped} {
-		if cmd != nil && cmd.Err() != nil {
+	var cmds []redis.Cmder
+	a := Announcement{r.ID, b, r.Kind}
+	p.pipe.Do(ctx, func(to redis.Pipeliner) { cmds = a.AddTo(ctx, to) })
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
 			return unavailable("publish outcome of job "+r.ID, cmd.Err())
 		}
 	}

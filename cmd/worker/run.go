@@ -137,6 +137,7 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
+	giveHeadroom()
 	n := newNode(store, rdb, keys, cfg, env.Log)
 	g, gctx := errgroup.WithContext(ctx)
 	if ln != nil {

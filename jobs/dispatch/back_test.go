@@ -19,8 +19,7 @@ func TestJobIsBackBeforeItsAcknowledgement(t *testing.T) {
 	key := flightKey{a.queue, "1"}
 	land := func() *flight {
 		a.pulling = true
-		r.landed(turn{acct: a}, pulled{begun: []begun{{id: "1", msg: "m", lane: "l"}}, active: 1})
-		r.handOut()
+		r.landed(turn{acct: a}, pulled{begun: []begun{{id: "1", lane: "l"}}, active: 1})
 		return r.flights[key]
 	}
 	end := func(f *flight, err error) {
@@ -35,14 +34,12 @@ func TestJobIsBackBeforeItsAcknowledgement(t *testing.T) {
 		t.Fatalf("a job whose handler runs was begun again; %d in flight", a.flights)
 	}
 	end(first, errors.New("blocks its lane"))
-	r.ackBegins(key)
 	second := land()
 	if second == first || a.flights != 1 || a.lanes["l"].flights != 1 {
 		t.Fatalf("after it came back %d are in flight, of %+v", a.flights, a.lanes["l"])
 	}
 	r.ackEnds(first, true, time.Time{}) // the answer, at last
 	end(second, nil)
-	r.ackBegins(key)
 	r.ackEnds(second, true, time.Time{})
 	if l := a.lanes["l"]; a.flights != 0 || l.flights != 0 || l.stuck || l.most == 0 || len(r.flights) != 0 {
 		t.Errorf("%d in flight, lane %+v", a.flights, l)

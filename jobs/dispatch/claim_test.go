@@ -3,8 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -15,8 +13,6 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 )
-
-var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func connect(t *testing.T, url string) *redis.Client {
 	t.Helper()
@@ -97,27 +93,6 @@ func TestClaimIsFenced(t *testing.T) {
 	}
 }
 
-// asynq's lease of a task must not end, and with it the handler's context,
-// because Redis is away.
-func TestTaskLeaseOutlivesOutage(t *testing.T) {
-	t.Parallel()
-	server := testenv.RedisServer(t)
-	d := New(connect(t, server.URL()), "w", Config{}, discard)
-	c := &client{UniversalClient: d.rdb, d: d}
-	server.Kill()
-	for _, what := range []string{"first noticed here", "known"} {
-		if err := c.ZAddXX(context.Background(), "asynq:{acct:alice}:lease", redis.Z{Score: 1, Member: "x"}).Err(); err != nil {
-			t.Errorf("outage %s: %v", what, err)
-		}
-		if d.Stats().RedisErr == nil {
-			t.Errorf("outage %s: not reported", what)
-		}
-	}
-	if err := c.ZAdd(context.Background(), "asynq:servers", redis.Z{}).Err(); err == nil {
-		t.Error("the server's state was announced without Redis")
-	}
-}
-
 func TestRetryDelay(t *testing.T) {
 	plain := errors.New("plain")
 	for _, tt := range []struct {
@@ -145,29 +120,5 @@ func TestRetryDelay(t *testing.T) {
 				t.Errorf("isFailure = %v", got)
 			}
 		})
-	}
-}
-
-func TestTaskOf(t *testing.T) {
-	msg := []byte{0x1a, 2, 'i', 'd', 0x30, 3}
-	failed := append(msg[:len(msg):len(msg)], 0x3a, 1, 'e')
-	for range 2 {
-		for _, tt := range []struct {
-			msg  []byte
-			want task
-		}{
-			{msg, task{id: "id", retried: 3}},
-			{withRetried(msg, 300), task{id: "id", retried: 300}},
-			{failed, task{id: "id", retried: 3, tried: true}},
-		} {
-			if got, err := taskOf(tt.msg); err != nil || got != tt.want {
-				t.Errorf("taskOf(%x) = %+v, %v; want %+v", tt.msg, got, err, tt.want)
-			}
-		}
-	}
-	for _, bad := range [][]byte{nil, {0x30, 3}, {0x1a, 9, 'x'}, {0xff}} {
-		if _, err := taskOf(bad); err == nil {
-			t.Errorf("taskOf(%x) found a task", bad)
-		}
 	}
 }

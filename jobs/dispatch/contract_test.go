@@ -17,10 +17,10 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-// The contract is what this package and jobs.Client assume of asynq v0.26.0: the
-// keys, arguments and answers of the scripts that they recognise. The real asynq
-// runs over a client that writes down what it sends.
-const upgrade = "asynq no longer sends what jobs/dispatch (client.go, scripts.go) and jobs (wake.go, message.go) recognise: " +
+// The contract is what this package and jobs.Client assume of asynq v0.26.0: what its
+// server leaves behind of a task, and its producer's scripts, their keys, arguments and
+// answers. The real asynq runs beside, or over a client that writes down what it sends.
+const upgrade = "asynq no longer does what jobs/dispatch (ends.go, presence.go, task.go) and jobs (wake.go, message.go) repeat or recognise: " +
 	"compare internal/rdb of both versions before this test is changed"
 
 // call is one script as it went to Redis.
@@ -53,13 +53,6 @@ func (r *tape) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 		return cmd
 	}
 	return r.note(keys, args, cmd)
-}
-
-func (r *tape) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
-	r.mu.Lock()
-	r.calls = append(r.calls, call{keys: "ZADD XX " + key})
-	r.mu.Unlock()
-	return r.UniversalClient.ZAddXX(ctx, key, members...)
 }
 
 func (r *tape) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
@@ -150,227 +143,6 @@ func TestContractProducer(t *testing.T) {
 	}
 }
 
-// TestContractServer runs one task of every fate through a plain asynq.Server.
-func TestContractServer(t *testing.T) {
-	t.Parallel()
-	const ackTypes = "string int64 int64"
-	counters := "processed:DAY failed:DAY processed failed"
-	retry := call{"t:id active lease retry " + counters, "string []uint8 int64 int64 bool int64", "string"}
-	tests := []struct {
-		name string
-		opts []asynq.Option
-		err  error
-		want call
-		id   int // place of the id among the arguments
-	}{
-		{"done", nil, nil, call{"active lease t:id processed:DAY processed", ackTypes, "string"}, 0},
-		{"unique", []asynq.Option{asynq.Unique(time.Hour)}, nil, call{"active lease t:id processed:DAY processed unique:send:321c3cf486ed509164edec1e1981fec8", ackTypes, "string"}, 0},
-		{"complete", []asynq.Option{asynq.Retention(time.Hour)}, nil, call{"active lease completed t:id processed:DAY processed", "string int64 int64 []uint8 int64", "string"}, 0},
-		{"retry", nil, errors.New("no"), retry, 0},
-		{"archive", []asynq.Option{asynq.MaxRetry(0)}, errors.New("no"), call{"t:id active lease archived " + counters + " t:", "string []uint8 int64 int64 int int64 int64", "string"}, 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := &tape{UniversalClient: connect(t, testenv.Redis(t))}
-			c := asynq.NewClientFromRedisClient(r.UniversalClient)
-			opts := append([]asynq.Option{asynq.Queue("q"), asynq.TaskID("id")}, tt.opts...)
-			if _, err := c.Enqueue(asynq.NewTask("send", []byte("payload")), opts...); err != nil {
-				t.Fatal(err)
-			}
-			srv := asynq.NewServerFromRedisClient(r, asynq.Config{
-				Queues: map[string]int{"q": 1}, Concurrency: 1, Logger: quiet{}, TaskCheckInterval: time.Millisecond,
-				DelayedTaskCheckInterval: time.Hour,
-			})
-			began := time.Now()
-			if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { return tt.err })); err != nil {
-				t.Fatal(err)
-			}
-			var seen []call
-			var raw []redisCall
-			waitFor(t, "asynq's ack", func() bool {
-				cs, rs := r.take()
-				seen, raw = append(seen, cs...), append(raw, rs...)
-				return acks(seen) > 0
-			})
-			srv.Shutdown()
-			dequeue := call{"pending paused active lease", "int64 string", "string"}
-			var got []call
-			for _, c := range seen {
-				if strings.HasPrefix(c.keys, "pending ") && c.reply != "nil" || strings.Contains(c.keys, "active lease ") {
-					got = append(got, c)
-				}
-			}
-			if diff := cmp.Diff([]call{dequeue, tt.want}, got, cmp.AllowUnexported(call{})); diff != "" {
-				t.Errorf("%s (-assumed +sent):\n%s\n%s", tt.name, diff, upgrade)
-			}
-			for _, rc := range raw {
-				switch {
-				case strings.HasSuffix(rc.keys[0], ":pending"):
-					expiry, _ := rc.args[0].(int64)
-					if d := expiry - began.Unix(); d < 30 || d > 40 {
-						t.Errorf("dequeue's first argument is %v, want now and 30 s. %s", rc.args[0], upgrade)
-					}
-					if rc.args[1] != "asynq:{q}:t:" {
-						t.Errorf("dequeue's second argument is %v. %s", rc.args[1], upgrade)
-					}
-				case len(rc.keys) > 1 && strings.HasSuffix(rc.keys[0]+rc.keys[1], ":lease") && rc.args[tt.id] != "id":
-					t.Errorf("an ack's first argument is %v, want the task's id. %s", rc.args[0], upgrade)
-				}
-			}
-		})
-	}
-}
-
-// acks counts ack scripts: those with active among their first two keys.
-func acks(calls []call) (n int) {
-	for _, c := range calls {
-		if strings.Contains(c.keys, "active lease ") {
-			n++
-		}
-	}
-	return n
-}
-
-func TestContractNotFound(t *testing.T) {
-	t.Parallel()
-	r := &tape{UniversalClient: connect(t, testenv.Redis(t))}
-	c := asynq.NewClientFromRedisClient(r.UniversalClient)
-	if _, err := c.Enqueue(asynq.NewTask("send", nil), asynq.Queue("q"), asynq.TaskID("id")); err != nil {
-		t.Fatal(err)
-	}
-	srv := asynq.NewServerFromRedisClient(r, asynq.Config{Queues: map[string]int{"q": 1}, Logger: quiet{}, TaskCheckInterval: time.Millisecond})
-	if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
-		return r.UniversalClient.Del(context.Background(), "asynq:{q}:active").Err()
-	})); err != nil {
-		t.Fatal(err)
-	}
-	var seen []call
-	waitFor(t, "asynq's ack", func() bool {
-		cs, _ := r.take()
-		seen = append(seen, cs...)
-		return acks(seen) > 0
-	})
-	srv.Shutdown()
-	for _, c := range seen {
-		if strings.HasPrefix(c.keys, "active lease ") && !strings.HasPrefix(c.reply, "NOT FOUND") {
-			t.Errorf("an ack of a task that is not active answers %q, want NOT FOUND. %s", c.reply, upgrade)
-		}
-	}
-}
-
-// Requeue, forward, the recoverer and the heartbeat: a task that waits in retry,
-// and a server that stops under a handler.
-func TestContractRest(t *testing.T) {
-	t.Parallel()
-	r := &tape{UniversalClient: connect(t, testenv.Redis(t))}
-	c := asynq.NewClientFromRedisClient(r.UniversalClient)
-	if _, err := c.Enqueue(asynq.NewTask("send", nil), asynq.Queue("q"), asynq.TaskID("id"), asynq.ProcessIn(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	srv := asynq.NewServerFromRedisClient(r, asynq.Config{
-		Queues: map[string]int{"q": 1}, Logger: quiet{}, TaskCheckInterval: time.Millisecond,
-		DelayedTaskCheckInterval: 10 * time.Millisecond, ShutdownTimeout: time.Millisecond,
-	})
-	started := make(chan struct{})
-	gate := make(chan struct{})
-	if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
-		close(started)
-		<-gate
-		return nil
-	})); err != nil {
-		t.Fatal(err)
-	}
-	recv(t, "the handler", started)
-	var seen []call
-	prolonged := func() bool {
-		cs, _ := r.take()
-		seen = append(seen, cs...)
-		for _, c := range seen {
-			if c.keys == "ZADD XX asynq:{q}:lease" {
-				return true
-			}
-		}
-		return false
-	}
-	waitFor(t, "asynq's heartbeat", prolonged)
-	srv.Shutdown()
-	close(gate)
-	rest, _ := r.take()
-	seen = append(seen, rest...)
-	for _, want := range []call{
-		{"scheduled pending", "int64 string int64 string", "int64"},
-		{"retry pending", "int64 string int64 string", "int64"},
-		{"lease", "int64 string", "[]interface {}"},
-		{"active lease pending t:id", "string", "string"},
-	} {
-		found := false
-		for _, c := range seen {
-			found = found || c == want
-		}
-		if !found {
-			t.Errorf("asynq did not send %+v. %s", want, upgrade)
-		}
-	}
-	servers := false
-	for _, c := range seen {
-		servers = servers || strings.HasPrefix(c.keys, "asynq:servers:{") && strings.Contains(c.keys, " asynq:workers:{")
-	}
-	if !servers {
-		t.Errorf("asynq's heartbeat does not write asynq:servers:{…}. %s", upgrade)
-	}
-	if n := r.SCard(context.Background(), "asynq:queues").Val(); n != 1 {
-		t.Errorf("%d queues registered, want the producer's one: a server registers none. %s", n, upgrade)
-	}
-}
-
-// What the dispatcher's own retry leaves behind is what asynq's does.
-func TestContractRetryEffect(t *testing.T) {
-	t.Parallel()
-	leave := func(maxRetry int, run func(b *bench)) map[string]string {
-		b := setup(t)
-		task := asynq.NewTask("send", []byte("x"))
-		if _, err := asynq.NewClientFromRedisClient(b.rdb).Enqueue(task, asynq.Queue("acct:alice"), asynq.TaskID("id"), asynq.MaxRetry(maxRetry)); err != nil {
-			t.Fatal(err)
-		}
-		run(b)
-		ctx := context.Background()
-		left := map[string]string{}
-		b.until("the task waits", func() bool { return b.rdb.ZCard(ctx, "asynq:{acct:alice}:retry").Val() == 1 })
-		for _, key := range b.rdb.Keys(ctx, "asynq:*acct:alice*").Val() {
-			v := b.rdb.Type(ctx, key).Val()
-			if v == "string" {
-				v = b.rdb.Get(ctx, key).Val()
-			}
-			left[key] = v
-		}
-		info, err := asynq.NewInspectorFromRedisClient(b.rdb).GetTaskInfo("acct:alice", "id")
-		if err != nil {
-			t.Fatal(err)
-		}
-		left["retried"], left["error"], left["state"] = fmt.Sprint(info.Retried), info.LastErr, info.State.String()
-		return left
-	}
-	fail := func(context.Context, job) error { return &jobs.RetryError{After: time.Hour, Err: errors.New("no")} }
-	want := leave(1, func(b *bench) {
-		srv := asynq.NewServerFromRedisClient(b.rdb, asynq.Config{Queues: map[string]int{"acct:alice": 1}, Logger: quiet{}, TaskCheckInterval: time.Millisecond})
-		if err := srv.Start(handler(fail)); err != nil {
-			t.Fatal(err)
-		}
-		b.until("asynq has retried", func() bool { return b.rdb.ZCard(context.Background(), "asynq:{acct:alice}:retry").Val() == 1 })
-		srv.Shutdown()
-	})
-	got := leave(0, func(b *bench) {
-		b.store.give("w", "alice")
-		w := b.worker("w", never, quick, fail)
-		b.until("the dispatcher has retried", func() bool { return b.rdb.ZCard(context.Background(), "asynq:{acct:alice}:retry").Val() == 1 })
-		w.stop()
-	})
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("left behind (-asynq +dispatch):\n%s\n%s", diff, upgrade)
-	}
-}
-
 // What jobs.Client writes itself, for jobs that have a priority or a limit, is what
 // asynq's enqueue and schedule write, and more of its own.
 func TestContractPutEffect(t *testing.T) {
@@ -419,11 +191,6 @@ func TestContractLineState(t *testing.T) {
 	if s := b.rdb.HGet(ctx, "asynq:{acct:alice}:t:"+j.ID, "state").Val(); s != "pending" || b.rdb.LLen(ctx, "asynq:{acct:alice}:pending").Val() != 1 {
 		t.Errorf("a task that asynq's tools run has the state %q. %s", s, upgrade)
 	}
-}
-
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	(&bench{t: t}).until(what+" has come", ok)
 }
 
 // quiet is a logger for asynq.

@@ -44,15 +44,22 @@ local special, limits = redis.call("EXISTS", KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 if special then
 	limits = redis.call("ZCARD", KEYS[10])
 end
-local begun = {}
+local begun, active, leases = {}, {}, {}
 local function mayBegin()
 	return #begun < 3 * most and bytes > 0
 end
-local function begin(id, msg, lane)
-	redis.call("LPUSH", KEYS[3], id)
-	redis.call("HSET", ARGV[2] .. id, "state", "active")
-	redis.call("HDEL", ARGV[2] .. id, "pending_since")
-	redis.call("ZADD", KEYS[4], ARGV[1], id)
+-- seq is the number of a job that is in its lane from now on.
+local function begin(id, msg, lane, seq)
+	local key = ARGV[2] .. id
+	if seq then
+		redis.call("HSET", key, "state", "active", "lane", lane, "seq", seq)
+	else
+		redis.call("HSET", key, "state", "active")
+	end
+	redis.call("HDEL", key, "pending_since")
+	active[#active + 1] = id
+	leases[#leases + 1] = ARGV[1]
+	leases[#leases + 1] = id
 	begun[#begun + 1] = id
 	begun[#begun + 1] = msg
 	begun[#begun + 1] = lane
@@ -62,6 +69,10 @@ local function begin(id, msg, lane)
 	end
 end
 local function answer(more, unsorted)
+	if #active > 0 then
+		redis.call("LPUSH", KEYS[3], unpack(active))
+		redis.call("ZADD", KEYS[4], unpack(leases))
+	end
 	local a = { more, redis.call("LLEN", KEYS[3]), redis.call("SCARD", KEYS[5]), #begun / 3, limits }
 	for _, list in ipairs({ begun, unsorted }) do
 		for _, s in ipairs(list) do
@@ -143,11 +154,26 @@ end
 
 -- What leaves the line is cut off it at the end, and what goes to its lane is
 -- added to it at once: thousands may be on their way behind a head that waits.
-local left, parked = 0, {}
+local left, parked, clear = 0, {}, {}
 local function isBehind(lane, seq)
+	if clear[lane] then
+		return false
+	end
 	local head = headOf(p, lane)
 	local first = redis.call("ZRANGE", p .. "lane:" .. lane, 0, 0, "WITHSCORES")
+	clear[lane] = not head and not first[1]
 	return waitsFor(head, seq) or first[1] and tonumber(first[2]) < seq
+end
+-- Numbers are taken some at a time: those left over are not used.
+local nextNumber, lastNumber = 1, 0
+local function numberFor(first)
+	if nextNumber > lastNumber then
+		local some = math.max(1, most - #begun / 3)
+		lastNumber = redis.call("INCRBY", p .. "seq", some)
+		nextNumber = lastNumber - some + 1
+	end
+	nextNumber = nextNumber + 1
+	return nextNumber - 1 - (first and 1e12 or 0)
 end
 local function sorted(id, first)
 	if isLeft(id) then
@@ -167,22 +193,25 @@ local function sorted(id, first)
 	elseif lane == none then
 		begin(id, msg, "")
 	else
-		if seq then
-			release(p, id, lane) -- asynq's tools may have put a head back on the line
+		local new = not seq
+		if new then
+			seq = numberFor(first)
 		else
-			seq = newNumber(p, first)
-			redis.call("HSET", key, "lane", lane, "seq", seq)
+			release(p, id, lane) -- asynq's tools may have put a head back on the line
 		end
 		local waits = parked[lane]
 		if not waits and (roomIn(lane) <= 0 or isBehind(lane, tonumber(seq))) then
 			waits = {}
 			parked[lane] = waits
 		end
-		if waits then
+		if not waits then
+			begin(id, msg, lane, new and seq)
+		else
+			if new then
+				redis.call("HSET", key, "lane", lane, "seq", seq)
+			end
 			waits[#waits + 1] = seq
 			waits[#waits + 1] = id
-		else
-			begin(id, msg, lane)
 		end
 	end
 	return true

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -45,19 +44,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// virtualQueue is the only queue the asynq.Server knows. Nothing is ever in it,
-// and asynq does not register it in asynq:queues.
-const virtualQueue = "switchboard-dispatch"
-
 // Dispatcher serves the accounts it was told to.
 type Dispatcher struct {
 	rdb     redis.UniversalClient // immutable, as is all to gaveUp
 	channel string                // where producers wake this process
 	cfg     Config
 	log     *slog.Logger
-	shared  *pipe.Pipe // acks, and what else concurrent callers send
+	shared  *pipe.Pipe // what concurrent callers send
 	roster  *roster
 	health  *health
+	crew    crew          // its run is set by Run
+	acks    acker         // its d is set by New
 	gaveUp  chan struct{} // closed when handlers did not return in time
 
 	ran atomic.Bool
@@ -70,7 +67,7 @@ var _ accounts.Holder = (*Dispatcher)(nil)
 func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger) *Dispatcher {
 	cfg = cfg.withDefaults()
 	r := newRoster(cfg.Concurrency, cfg.AccountConcurrency)
-	return &Dispatcher{
+	d := &Dispatcher{
 		rdb:     rdb,
 		channel: jobs.WakeChannel(worker + "#" + rand.Text()[:10]),
 		cfg:     cfg,
@@ -80,31 +77,20 @@ func New(rdb redis.UniversalClient, worker string, cfg Config, log *slog.Logger)
 		health:  newHealth(log, r.kickKeeper),
 		gaveUp:  make(chan struct{}),
 	}
+	d.acks.d = d
+	return d
 }
 
 // Run serves until ctx is done. Then it starts no more jobs, waits DrainTimeout
 // for those in flight (not for Interruptible ones), cancels them, and returns nil
 // when the last handler has returned; an error if one does not within StopGrace. It
 // can be called once.
-func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
+func (d *Dispatcher) Run(ctx context.Context, h Handler) error {
 	if !d.ran.CompareAndSwap(false, true) {
 		return errors.New("dispatch: Run was called before")
 	}
 	base := context.WithoutCancel(ctx)
-	srv := asynq.NewServerFromRedisClient(&client{UniversalClient: d.rdb, d: d}, asynq.Config{
-		Concurrency:       d.cfg.Concurrency,
-		Queues:            map[string]int{virtualQueue: 1},
-		TaskCheckInterval: time.Millisecond, // after a dequeue that has waited in vain
-		ShutdownTimeout:   d.cfg.DrainTimeout,
-		RetryDelayFunc:    func(n int, err error, _ *asynq.Task) time.Duration { return retryDelay(n, err) },
-		IsFailure:         isFailure,
-		BaseContext:       func() context.Context { return base },
-		Logger:            asynqLog{log: d.log, health: d.health},
-		// The virtual queue has nothing to forward or to clean: see sweep.
-		DelayedTaskCheckInterval: time.Hour,
-		JanitorInterval:          time.Hour,
-	})
-
+	d.crew.run = func(f *flight) { d.run(h, base, f) }
 	// These outlive ctx: acks in flight need the keeper.
 	inner, cancel := context.WithCancel(base)
 	defer cancel()
@@ -112,19 +98,17 @@ func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
 	wg.Go(func() { d.keep(inner) })
 	wg.Go(func() { d.pump(inner) })
 	wg.Go(func() { d.listen(inner) })
-	if err := srv.Start(asynq.HandlerFunc(d.handler(h))); err != nil {
-		cancel()
-		wg.Wait()
-		return fmt.Errorf("start dispatch: %w", err)
-	}
+	wg.Go(func() { d.announce(inner) })
 
 	<-ctx.Done()
-	d.roster.stop()
-	giveUp := time.AfterFunc(d.cfg.DrainTimeout+d.cfg.StopGrace, func() { close(d.gaveUp) })
-	srv.Shutdown()
-	giveUp.Stop()
+	stuck := !d.drain()
 	cancel()
 	wg.Wait()
+	d.crew.close()
+	d.acks.sending.Wait()
+	if !stuck {
+		d.crew.all.Wait()
+	}
 	rctx, rcancel := context.WithTimeout(base, d.cfg.StopGrace)
 	defer rcancel()
 	d.disown(rctx, d.roster.held())
@@ -132,6 +116,29 @@ func (d *Dispatcher) Run(ctx context.Context, h asynq.Handler) error {
 		return fmt.Errorf("dispatch: %d handlers did not return %v after they were cancelled", n, d.cfg.StopGrace)
 	}
 	return nil
+}
+
+// drain starts no more jobs and waits until nothing is in flight, at first for
+// handlers to end by themselves. It gives up, and returns false, if they do not
+// although they were cancelled, or Redis does not take what became of them.
+func (d *Dispatcher) drain() bool {
+	drained := d.roster.stop()
+	limit := time.NewTimer(d.cfg.DrainTimeout)
+	defer limit.Stop()
+	select {
+	case <-drained:
+		return true
+	case <-limit.C:
+	}
+	d.roster.abort()
+	limit.Reset(d.cfg.StopGrace)
+	select {
+	case <-drained:
+		return true
+	case <-limit.C:
+	}
+	close(d.gaveUp)
+	return false
 }
 
 // Gain tells of new leases. It does not block; their accounts are served once
@@ -215,8 +222,16 @@ func (d *Dispatcher) listen(ctx context.Context) {
 	l := link.NewListener(d.rdb,
 		// What was published before this, at first or while the connection was
 		// lost, is found by looking.
-		func(string) { d.roster.sweep() },
-		func(_, payload string) {
+		func(channel string) {
+			if channel == d.channel {
+				d.roster.sweep()
+			}
+		},
+		func(channel, payload string) {
+			if channel == cancelChannel {
+				d.roster.cancel(payload)
+				return
+			}
 			w, err := jobs.ParseWake(payload)
 			if err != nil {
 				d.log.Warn("wake not understood", "error", err)
@@ -227,5 +242,6 @@ func (d *Dispatcher) listen(ctx context.Context) {
 		d.health.failed,
 	)
 	l.Subscribe(ctx, d.channel)
+	l.Subscribe(ctx, cancelChannel)
 	l.Run(ctx)
 }

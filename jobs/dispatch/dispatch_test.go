@@ -553,3 +553,22 @@ func TestUnreadableTask(t *testing.T) {
 		t.Errorf("%d tasks are still on the line", n)
 	}
 }
+
+// A task whose deadline has passed is not run, but tried again, as asynq has it.
+func TestPastDeadlineIsNotRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store.give("w", "alice")
+	var runs atomic.Int32
+	plain := asynq.NewClientFromRedisClient(b.rdb)
+	if _, err := plain.Enqueue(asynq.NewTask("send", []byte("late")), asynq.Queue("acct:alice"), asynq.Deadline(time.Now().Add(-time.Hour))); err != nil {
+		t.Fatalf("Enqueue: %v", err)
+	}
+	b.worker("w", never, quick, func(context.Context, job) error { runs.Add(1); return nil })
+	b.until("the task waits to be tried again", func() bool {
+		return b.rdb.ZCard(context.Background(), "asynq:{acct:alice}:retry").Val() == 1
+	})
+	if n := runs.Load(); n != 0 {
+		t.Errorf("it was run %d times", n)
+	}
+}

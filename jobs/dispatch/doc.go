@@ -1,10 +1,11 @@
 // Package dispatch runs the jobs of the accounts that a worker holds: many asynq
-// queues, one per account, under a single asynq.Server.
+// queues, one per account.
 //
-// asynq polls a fixed set of queues. The Server here is given one virtual queue
-// and a Redis client of ours: its dequeue waits until a leased account has work
-// and a free slot, and then runs on that account's keys. Nothing polls; producers
-// wake the owner, and a slow sweep finds what nobody told.
+// A server of asynq's polls a fixed set of queues. This one keeps asynq's layout in
+// Redis, and leaves behind of a task what asynq's would, so that asynq's producers and
+// tools work; but a dequeue takes the jobs of many leased accounts that have work, as
+// many as there are free slots. Nothing polls; producers wake the owner, and a slow
+// sweep finds what nobody told.
 //
 // It promises:
 //

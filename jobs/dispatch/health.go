@@ -76,31 +76,3 @@ func (h *health) answers() <-chan struct{} {
 	defer h.mu.Unlock()
 	return h.up
 }
-
-// asynqLog writes asynq's lines to slog. What asynq calls information is detail
-// here, and while Redis cannot be reached so are its complaints of that.
-type asynqLog struct {
-	log    *slog.Logger
-	health *health
-}
-
-func (l asynqLog) Debug(args ...any) { l.log.Debug("asynq: " + fmt.Sprint(args...)) }
-func (l asynqLog) Info(args ...any)  { l.log.Debug("asynq: " + fmt.Sprint(args...)) }
-
-func (l asynqLog) Warn(args ...any) {
-	if l.health.err() != nil {
-		l.Debug(args...)
-		return
-	}
-	l.log.Warn("asynq: " + fmt.Sprint(args...))
-}
-
-func (l asynqLog) Error(args ...any) {
-	if l.health.err() != nil {
-		l.Debug(args...)
-		return
-	}
-	l.log.Error("asynq: " + fmt.Sprint(args...))
-}
-
-func (l asynqLog) Fatal(args ...any) { l.log.Error("asynq: " + fmt.Sprint(args...)) }

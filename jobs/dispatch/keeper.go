@@ -70,9 +70,7 @@ func (d *Dispatcher) keep(ctx context.Context) {
 }
 
 func (d *Dispatcher) sweep() {
-	for _, lost := range d.roster.giveUpLost(time.Now()) {
-		d.log.Warn("job was never acknowledged; it will be run again", "account", lost.account, "job_id", lost.job)
-	}
+	d.crew.trim(time.Now().Add(-d.cfg.SweepEvery))
 	d.roster.sweep()
 }
 

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"errors"
-	"time"
 
 	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
@@ -82,22 +81,4 @@ func wayOf(err error) way {
 		return wayBlock
 	}
 	return wayRetry
-}
-
-// asBack turns asynq's retry, or requeue, of a job in a lane into backScript's
-// arguments, and the requeue of one that is in none into requeueScript's.
-func asBack(f *flight, a ack, keys []string, args []any, w way) ([]string, []any) {
-	k := queueKeys(a.queue)
-	now := time.Now()
-	if a.kind == ackRequeue && f.lane == "" {
-		return []string{k.active, k.lease, k.task + a.id}, []any{a.id, lane.Prefix(a.queue), k.prefix}
-	}
-	if a.kind == ackRequeue {
-		w = wayBehind
-		keys = []string{k.task + a.id, k.active, k.lease, k.retry, "", "", "", ""}
-		args = []any{a.id, "", 0, 0, false, 0}
-	}
-	keys = []string{keys[0], keys[1], keys[2], keys[3], k.archived, keys[4], keys[5], keys[6], keys[7]}
-	args = append(args[:6:6], string(w), f.lane, lane.Prefix(a.queue), k.task, now.UnixNano(), now.Unix())
-	return keys, args
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -201,14 +200,9 @@ type job struct {
 	retried int
 }
 
-func (h handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
-	var j job
-	j.id, _ = asynq.GetTaskID(ctx)
-	j.retried, _ = asynq.GetRetryCount(ctx)
-	queue, _ := asynq.GetQueueName(ctx)
-	j.account, _ = jobs.QueueAccount(queue)
-	j.text = string(t.Payload())
-	if e, err := jobs.Decode(jobs.Kind(t.Type()), t.Payload()); err == nil && e.Send != nil {
+func (h handler) ProcessTask(ctx context.Context, t *jobs.Task) error {
+	j := job{account: t.Account, id: t.ID, retried: t.Retried, text: string(t.Payload)}
+	if e, err := jobs.Decode(jobs.Kind(t.Type), t.Payload); err == nil && e.Send != nil {
 		j.text = e.Send.Text
 	}
 	return h(ctx, j)

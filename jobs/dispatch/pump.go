@@ -3,12 +3,12 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/accounts"
-	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/internal/lane"
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
@@ -38,6 +38,7 @@ const (
 // turn is an account that may give jobs now, and what a dequeue has to know.
 type turn struct {
 	acct   *account
+	keys   *lineKeys
 	lease  accounts.Lease
 	number uint64 // of the account's dequeues
 	most   int    // jobs to begin
@@ -49,8 +50,8 @@ type turn struct {
 // begun is a task that a dequeue began.
 type begun struct {
 	id, msg string
+	task    task
 	lane    string // "" if it is in none, lane.Over if it was begun for that
-	tried   bool   // it was run before
 }
 
 // pulled is what a dequeue brought.
@@ -65,7 +66,7 @@ type pulled struct {
 }
 
 // pump begins jobs of accounts whose turn it is, those of many in one round trip,
-// until ctx is done. asynq's dequeues hand out what it began.
+// until ctx is done, and has the crew run them.
 func (d *Dispatcher) pump(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -91,7 +92,9 @@ func (d *Dispatcher) pump(ctx context.Context) {
 			case !t.lease.Valid():
 				d.roster.failed(t, false) // what was begun stays active until it is claimed
 			default:
-				d.roster.landed(t, ps[i])
+				for _, f := range d.roster.landed(t, ps[i]) {
+					d.crew.take(f)
+				}
 			}
 		}
 	}
@@ -102,19 +105,11 @@ func (d *Dispatcher) pull(ctx context.Context, ts []turn) ([]pulled, []error) {
 	calls := make([]scripted, len(ts))
 	expiry := time.Now().Add(taskLease).Unix()
 	for i, t := range ts {
-		k := queueKeys(t.acct.queue)
-		prefix := lane.Prefix(t.acct.queue)
-		calls[i] = scripted{
-			script: dequeueScript,
-			keys: []string{
-				k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(t.acct.id), prefix + "dequeue",
-				prefix + "first", prefix + "over", prefix + "left", prefix + "expires",
-			},
-			args: append([]any{
-				expiry, k.task, prefix, fmt.Sprint(d.channel, t.number), fenceTTL,
-				t.most, pullBytes, t.sort, classBatch, d.roster.laneLimit(), flag(t.parked),
-			}, t.rooms...),
-		}
+		k := t.keys
+		args := make([]any, 0, 11+len(t.rooms))
+		args = append(args, expiry, k.task, k.lanes, d.channel+strconv.FormatUint(t.number, 10), fenceTTL,
+			t.most, pullBytes, t.sort, classBatch, d.roster.laneLimit(), flag(t.parked))
+		calls[i] = scripted{script: dequeueScript, keys: k.dequeue, args: append(args, t.rooms...)}
 	}
 	ps, errs := make([]pulled, len(ts)), make([]error, len(ts))
 	for i, cmd := range d.runAll(ctx, calls) {
@@ -156,13 +151,12 @@ func asPulled(cmd *redis.Cmd) (pulled, error) {
 
 func str(v any) string { s, _ := v.(string); return s }
 
-// sift puts those tasks aside that asynq could not read.
+// sift reads tasks, and puts those aside that cannot be read.
 func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) error {
 	readable := p.begun[:0]
 	for _, b := range p.begun {
-		t, bad := taskOf([]byte(b.msg))
-		if bad == nil {
-			b.tried = t.tried
+		var bad error
+		if b.task, bad = taskOf([]byte(b.msg)); bad == nil {
 			readable = append(readable, b)
 			continue
 		}
@@ -176,7 +170,7 @@ func (d *Dispatcher) sift(ctx context.Context, a *account, p *pulled) error {
 	return nil
 }
 
-// bury puts a task aside that asynq could not read, where its tools show it: put
+// bury puts a task aside that cannot be read, where its tools show it: put
 // back it would only come again.
 func (d *Dispatcher) bury(ctx context.Context, a *account, id string) error {
 	k := queueKeys(a.queue)
@@ -210,7 +204,10 @@ func (r *roster) takeTurns() (ts []turn) {
 		}
 		a.more, a.pulling, a.freed = false, true, false
 		a.pulls++
-		t := turn{acct: a, lease: a.lease, number: a.pulls, most: 1, parked: r.parked[a.id], rooms: r.roomsLocked(a)}
+		if a.keys == nil {
+			a.keys = newLineKeys(a)
+		}
+		t := turn{acct: a, keys: a.keys, lease: a.lease, number: a.pulls, most: 1, parked: r.parked[a.id], rooms: r.roomsLocked(a)}
 		if a.backlog {
 			t.most = min(backlogShare, free)
 		}
@@ -235,23 +232,22 @@ func (r *roster) pulledLocked(a *account) {
 	r.readyLocked(a)
 }
 
-// landed notes what a dequeue brought, to be handed out. If it had not got through
-// all of the line there is more; else only a wake, a look, or the end of a job in a
-// full lane makes the account ready again.
-func (r *roster) landed(t turn, p pulled) {
+// landed notes what a dequeue brought, and returns what is to be run. If it had not got
+// through all of the line there is more; else only a wake, a look, or the end of a job
+// in a full lane makes the account ready again.
+func (r *roster) landed(t turn, p pulled) (run []*flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := t.acct
 	for _, b := range p.begun {
-		f := newFlight(a, t.lease, b.id, p)
+		f := newFlight(t, b, p)
 		if !r.backLocked(f.key) {
 			continue
 		}
 		r.flights[f.key] = f
 		a.flights++
 		a.enterLane(f, b.lane)
-		r.begun = append(r.begun, f)
-		f.msg, f.first = b.msg, !b.tried
+		run = append(run, f)
 	}
 	if p.active > int64(a.flights) && a.phase == serving {
 		// Some are active without a handler: the answer to an earlier dequeue was
@@ -260,12 +256,16 @@ func (r *roster) landed(t turn, p pulled) {
 	}
 	a.backlog = p.more
 	a.more = a.more || p.more || p.held && a.freed
-	if r.stopping {
-		r.takeBackLocked()
+	if r.stopping { // what was begun is left to the next owner's claim
+		for _, f := range run {
+			f.acked = true
+			r.returnedLocked(f)
+		}
+		run = nil
 	}
 	r.oweLocked(a)
 	r.pulledLocked(a)
-	kick(r.landing)
+	return run
 }
 
 // backLocked settles the flight of a job that a dequeue has brought again: Redis has
@@ -278,7 +278,7 @@ func (r *roster) backLocked(key flightKey) bool {
 	if f == nil {
 		return true
 	}
-	if !f.isReturned {
+	if !f.returned {
 		return false
 	}
 	f.acked = true
@@ -301,30 +301,4 @@ func (r *roster) failed(t turn, atOnce bool) {
 		r.oweLocked(a)
 	}
 	r.pulledLocked(a)
-}
-
-// handOut returns the message of a task that was begun and is not handed out yet,
-// "" if there is none.
-func (r *roster) handOut() (msg string, stopping bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.begun) == 0 {
-		r.begun = nil
-		return "", r.stopping
-	}
-	f := r.begun[0]
-	r.begun[0] = nil
-	r.begun = r.begun[1:]
-	msg, f.msg = f.msg, ""
-	return msg, false
-}
-
-// takeBackLocked settles what was begun and never handed out, for want of a
-// handler: the next owner claims it. It requires r.mu.
-func (r *roster) takeBackLocked() {
-	for _, f := range r.begun {
-		f.acked = true
-		r.returnedLocked(f)
-	}
-	r.begun = nil
 }

@@ -22,6 +22,7 @@ const (
 type account struct {
 	id    accounts.ID // immutable
 	queue string      // immutable
+	keys  *lineKeys   // nil before its first turn, then immutable
 
 	phase phase
 	lease accounts.Lease
@@ -55,7 +56,6 @@ type roster struct {
 	limit        int           // jobs at once; immutable
 	accountLimit int           // jobs at once of one account; immutable
 	turn         chan struct{} // size 1: the pump may find accounts
-	landing      chan struct{} // size 1: there may be something to hand out
 	work         chan struct{} // size 1: the keeper has something to do
 
 	mu       sync.Mutex // guards below and every account and flight
@@ -66,15 +66,16 @@ type roster struct {
 	unswept  []*account // likewise: the rest of a sweep
 	dues     dueHeap
 	flights  map[flightKey]*flight
-	begun    []*flight // not handed out yet
-	claims   uint64    // so far
+	claims   uint64 // so far
 	stopping bool
+	aborting bool          // handlers were cancelled, and are as they begin
+	drained  chan struct{} // closed once nothing is in flight; nil unless stopping
 }
 
 func newRoster(limit, accountLimit int) *roster {
 	return &roster{
 		limit: limit, accountLimit: accountLimit,
-		turn: make(chan struct{}, 1), landing: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		accounts: map[accounts.ID]*account{}, parked: map[accounts.ID]bool{}, flights: map[flightKey]*flight{},
 	}
 }
@@ -167,14 +168,39 @@ func (r *roster) stats() Stats {
 	return Stats{Accounts: len(r.accounts), Ready: len(r.ready), InFlight: len(r.flights)}
 }
 
-// stop ends turns and handing out for good.
-func (r *roster) stop() {
+// stop ends turns for good. drained is closed when nothing is in flight.
+func (r *roster) stop() (drained <-chan struct{}) {
 	r.mu.Lock()
-	r.stopping = true
+	defer r.mu.Unlock()
+	r.stopping, r.drained = true, make(chan struct{})
 	r.interruptLocked(nil)
-	r.takeBackLocked()
-	r.mu.Unlock()
-	kick(r.landing)
+	r.drainedLocked()
+	return r.drained
+}
+
+// drainedLocked requires r.mu.
+func (r *roster) drainedLocked() {
+	if !r.stopping || len(r.flights) > 0 {
+		return
+	}
+	select {
+	case <-r.drained:
+	default:
+		close(r.drained)
+	}
+}
+
+// abort cancels all handlers. Jobs of those that then return an error are put back.
+func (r *roster) abort() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.aborting = true
+	for _, f := range r.flights {
+		if f.started && !f.returned {
+			f.aborted = true
+			f.cancel()
+		}
+	}
 }
 
 // wake notes that the account has work, now or at due.

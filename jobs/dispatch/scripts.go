@@ -2,13 +2,8 @@ package dispatch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -27,6 +22,22 @@ func queueKeys(queue string) keysOf {
 		prefix: p, pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
 		scheduled: p + "scheduled", retry: p + "retry", archived: p + "archived", completed: p + "completed",
 		task: p + "t:",
+	}
+}
+
+// lineKeys are the keys of a line on which jobs come and go, put together once.
+type lineKeys struct {
+	dequeue                    []string // as dequeueScript wants them
+	active, lease, task, lanes string
+	processed                  string
+}
+
+func newLineKeys(a *account) *lineKeys {
+	k, p := queueKeys(a.queue), lane.Prefix(a.queue)
+	return &lineKeys{
+		dequeue: []string{k.pending, k.paused, k.active, k.lease, jobs.CancelledKey(a.id), p + "dequeue",
+			p + "first", p + "over", p + "left", p + "expires"},
+		active: k.active, lease: k.lease, task: k.task, lanes: p, processed: k.prefix + "processed",
 	}
 }
 
@@ -158,45 +169,6 @@ if redis.call("GET", KEYS[1]) == ARGV[1] then
 end
 return 0`)
 
-// retryScript has the effect of asynq's retry. It takes the place of an archive
-// that no handler wants: asynq archives a task whose retries are used up before
-// it asks whether the error was a failure at all.
-//
-// KEYS task, active, lease, retry, processed today, failed today, processed,
-// failed; ARGV id, message, retry at, expiry of the day's counters, 1 if it is a
-// failure, largest counter.
-var retryScript = redis.NewScript(`
-if redis.call("LREM", KEYS[2], 0, ARGV[1]) == 0 then
-	return redis.error_reply("NOT FOUND")
-end
-redis.call("ZREM", KEYS[3], ARGV[1])
-redis.call("ZADD", KEYS[4], ARGV[3], ARGV[1])
-redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "retry")
-` + countFailure(5) + `
-return redis.status_reply("OK")`)
-
-// countFailure is the part of a script that counts as asynq does: in four keys
-// from the given one on, if ARGV[5] is 1. ARGV[4] is when the day's counters
-// expire, ARGV[6] the largest counter.
-func countFailure(first int) string {
-	return fmt.Sprintf(`
-if tonumber(ARGV[5]) == 1 then
-	for i = %[1]d, %[1]d + 1 do
-		if redis.call("INCR", KEYS[i]) == 1 then
-			redis.call("EXPIREAT", KEYS[i], ARGV[4])
-		end
-	end
-	local full = redis.call("GET", KEYS[%[1]d + 2]) == ARGV[6]
-	for i = %[1]d + 2, %[1]d + 3 do
-		if full then
-			redis.call("SET", KEYS[i], 1)
-		else
-			redis.call("INCR", KEYS[i])
-		end
-	end
-end`, first)
-}
-
 // scripted is one call of a script of ours.
 type scripted struct {
 	script *redis.Script
@@ -244,143 +216,4 @@ func runScripts(ctx context.Context, calls []scripted, send func(add func(redis.
 		})
 	}
 	return cmds
-}
-
-// ack is an acknowledgement that asynq is about to send.
-type ack struct {
-	kind  ackKind
-	queue string
-	id    string
-}
-
-type ackKind int
-
-const (
-	ackDone ackKind = iota + 1
-	ackComplete
-	ackRequeue
-	ackRetry
-	ackArchive
-)
-
-// isDequeue recognises asynq's dequeue of the virtual queue.
-func isDequeue(keys []string, args []any) bool {
-	return len(keys) == 4 && len(args) == 2 && keys[0] == virtualPending
-}
-
-var virtualPending = queueKeys(virtualQueue).pending
-
-// asAck recognises asynq's scripts that end a task's activity, by their keys. The
-// contract test pins them.
-func asAck(keys []string, args []any) (ack, bool) {
-	if len(keys) < 4 || len(args) == 0 {
-		return ack{}, false
-	}
-	id, ok := args[0].(string)
-	if !ok {
-		return ack{}, false
-	}
-	at := 0 // done, complete and requeue begin with active; retry and archive with the task
-	prefix, ok := strings.CutSuffix(keys[0], "active")
-	if !ok {
-		at = 1
-		prefix, ok = strings.CutSuffix(keys[1], "active")
-	}
-	queue, closed := strings.CutSuffix(prefix, "}:")
-	queue = strings.TrimPrefix(queue, "asynq:{")
-	if _, ours := jobs.QueueAccount(queue); !ok || !closed || !ours {
-		return ack{}, false
-	}
-	a := ack{queue: queue, id: id}
-	is := func(key, name, id string) bool { // without building what it compares with
-		rest, ok := strings.CutPrefix(key, prefix)
-		rest, named := strings.CutPrefix(rest, name)
-		return ok && named && rest == id
-	}
-	switch {
-	case at == 1 && is(keys[3], "retry", "") && len(args) == 6:
-		a.kind = ackRetry
-	case at == 1 && len(keys) == 9 && len(args) == 7:
-		a.kind = ackArchive
-	case at == 0 && is(keys[2], "pending", "") && len(args) == 1:
-		a.kind = ackRequeue
-	case at == 0 && is(keys[2], "completed", "") && len(args) == 5:
-		a.kind = ackComplete
-	case at == 0 && is(keys[2], "t:", id) && len(args) == 3:
-		a.kind = ackDone
-	default:
-		return ack{}, false
-	}
-	return a, true
-}
-
-// asRetry turns an archive into the retry that asynq would have sent for the same
-// error, had it asked.
-func asRetry(a ack, keys []string, args []any, cause error) ([]string, []any, error) {
-	msg, ok := args[1].([]byte)
-	if !ok {
-		return nil, nil, errors.New("dispatch: asynq's archive has changed")
-	}
-	t, err := taskOf(msg)
-	if err != nil {
-		return nil, nil, err
-	}
-	at := time.Now().Add(retryDelay(t.retried, cause)).Unix()
-	failure := isFailure(cause)
-	if failure {
-		msg = withRetried(msg, t.retried+1)
-	}
-	keys = append([]string(nil), keys[:8]...)
-	keys[3] = queueKeys(a.queue).retry
-	return keys, []any{a.id, msg, at, args[5], failure, args[6]}, nil
-}
-
-// Fields of a task in asynq.proto, v0.26.0.
-const (
-	fieldID      = 3
-	fieldRetried = 6
-	fieldError   = 7
-)
-
-// task is what this package reads of a task as asynq stores it.
-type task struct {
-	id      string
-	retried int
-	tried   bool // it was run before: asynq has written down an error
-}
-
-func taskOf(msg []byte) (t task, err error) {
-	for b := msg; len(b) > 0; {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return task{}, protowire.ParseError(n)
-		}
-		b = b[n:]
-		n = protowire.ConsumeFieldValue(num, typ, b)
-		if n < 0 {
-			return task{}, protowire.ParseError(n)
-		}
-		switch {
-		case num == fieldID && typ == protowire.BytesType:
-			v, _ := protowire.ConsumeBytes(b)
-			t.id = string(v)
-		case num == fieldRetried && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(b)
-			t.retried = int(int32(v))
-		case num == fieldError && typ == protowire.BytesType:
-			t.tried = true
-		}
-		b = b[n:]
-	}
-	if t.id == "" {
-		return task{}, errors.New("the task has no id")
-	}
-	return t, nil
-}
-
-// withRetried sets a task's count of retries. Of a repeated scalar field a
-// protobuf decoder takes the last.
-func withRetried(msg []byte, retried int) []byte {
-	msg = protowire.AppendTag(msg[:len(msg):len(msg)], fieldRetried, protowire.VarintType)
-	return protowire.AppendVarint(msg, uint64(int32(retried)))
 }

@@ -1,8 +1,11 @@
+//go:build linux
+
 package handlers_test
 
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +75,9 @@ func benchmarkJobs(b *testing.B, in func(*db.DB) jobs.Ledger) {
 	for i := range lines {
 		f.held = append(f.held, accounts.ID(fmt.Sprintf("account%03d", i)))
 	}
-	f.World = simtest.NewOn(b, testenv.Postgres(b), f.held...)
+	url := testenv.Postgres(b)
+	f.World = simtest.NewOn(b, url, f.held...)
+	postgres := postgresSpent(b, url)
 	opt, err := redis.ParseURL(testenv.Redis(b))
 	if err != nil {
 		b.Fatal(err)
@@ -119,7 +124,9 @@ func benchmarkJobs(b *testing.B, in func(*db.DB) jobs.Ledger) {
 	for _, id := range f.held {
 		f.redis.Del(b.Context(), "asynq:{"+jobs.Queue(id)+"}:paused")
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `worker run` has it, with so little in use
 	own, server := spent(b, f.redis)
+	store := postgres()
 	b.ResetTimer()
 	enqueue(lines) // wakes the worker
 	wait()
@@ -128,6 +135,7 @@ func benchmarkJobs(b *testing.B, in func(*db.DB) jobs.Ledger) {
 	own2, server2 := spent(b, f.redis)
 	b.ReportMetric(float64((own2-own).Microseconds())/n, "own-cpu-µs/job")
 	b.ReportMetric(float64((server2-server).Microseconds())/n, "redis-cpu-µs/job")
+	b.ReportMetric(float64((postgres()-store).Microseconds())/n, "postgres-cpu-µs/job")
 }
 
 // spent is the CPU time of this process and of Redis so far.

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -91,7 +90,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Handlers runs jobs of every kind. It implements asynq.Handler.
+// Handlers runs jobs of every kind. It is a dispatch.Handler.
 type Handlers struct {
 	Deps
 	cfg       Config
@@ -99,8 +98,6 @@ type Handlers struct {
 	publisher *jobs.Publisher
 	uploads   chan struct{} // has a place for each file that is uploaded
 }
-
-var _ asynq.Handler = (*Handlers)(nil)
 
 // New returns the handlers.
 func New(deps Deps, cfg Config) *Handlers {
@@ -113,6 +110,7 @@ func New(deps Deps, cfg Config) *Handlers {
 
 // job is one run of one task.
 type job struct {
+	task     *jobs.Task
 	id       string
 	kind     jobs.Kind
 	lease    accounts.Lease
@@ -131,33 +129,26 @@ type job struct {
 // ProcessTask runs the task of one job. It returns nil once the outcome is
 // recorded, accounts.ErrLeaseLost if the job is another worker's now, and a
 // *jobs.RetryError otherwise.
-func (h *Handlers) ProcessTask(ctx context.Context, t *asynq.Task) error {
-	id, _ := asynq.GetTaskID(ctx)
-	id = text(id)
-	queue, _ := asynq.GetQueueName(ctx)
-	account, ok := jobs.QueueAccount(queue)
-	if !ok {
-		return fmt.Errorf("task %s: queue %q belongs to no account", id, queue)
-	}
+func (h *Handlers) ProcessTask(ctx context.Context, t *jobs.Task) error {
+	id, account := text(t.ID), t.Account
 	lease, ok := h.Leases.Lease(account)
 	if !ok {
 		return fmt.Errorf("job %s: account %s: %w", id, account, accounts.ErrLeaseLost)
 	}
-	retried, _ := asynq.GetRetryCount(ctx)
-	j := &job{id: id, kind: jobs.Kind(text(t.Type())), lease: lease, attempt: retried + 1, payload: t.Payload(),
-		superseded: jobs.Supersedes(t.Headers())}
-	envelope, invalid := jobs.Decode(j.kind, t.Payload())
+	j := &job{task: t, id: id, kind: jobs.Kind(text(t.Type)), lease: lease, attempt: t.Retried + 1, payload: t.Payload,
+		superseded: jobs.Supersedes(t.Headers)}
+	envelope, invalid := jobs.Decode(j.kind, t.Payload)
 	if invalid == nil && envelope.Account != account {
 		invalid = &jobs.FieldError{Path: "account", Message: fmt.Sprintf("is %q, but the task is on the line of %q", envelope.Account, account)}
 	}
 	if invalid == nil {
 		j.envelope = envelope
 	}
-	return h.observed(ctx, j, func(ctx context.Context) error { return h.process(ctx, j, t, invalid) })
+	return h.observed(ctx, j, func(ctx context.Context) error { return h.process(ctx, j, invalid) })
 }
 
 // process is ProcessTask for a task that was read, or is no job: invalid says why.
-func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid error) error {
+func (h *Handlers) process(ctx context.Context, j *job, invalid error) error {
 	id, account := j.id, j.lease.Account
 	if j.kind == jobs.KindSync {
 		h.Cancels.Interruptible(account, id)
@@ -181,7 +172,7 @@ func (h *Handlers) process(ctx context.Context, j *job, t *asynq.Task, invalid e
 	}
 	res := jobs.Result{
 		ID: id, Account: account, Kind: j.kind, Attempts: j.attempt, Worker: h.Worker,
-		EnqueuedAt: jobs.EnqueuedAt(t.Headers()), StartedAt: time.Now(),
+		EnqueuedAt: jobs.EnqueuedAt(j.task.Headers), StartedAt: time.Now(),
 	}
 
 	cancelled, err := patiently(ctx, h, j, "ask whether it is cancelled", func(ctx context.Context) (bool, error) {

@@ -306,9 +306,13 @@ func (h *Handlers) published(ctx context.Context, j *job, res jobs.Result, forge
 		// The successor does it. By now the job may even have been run again there.
 		return fmt.Errorf("job %s: publish its outcome: %w", j.id, accounts.ErrLeaseLost)
 	}
-	h.publish(ctx, res)
-	if !forget {
-		return nil
+	if forget {
+		h.publish(ctx, res)
+		return h.forget(ctx, j)
 	}
-	return h.forget(ctx, j)
+	var small bool
+	if j.task.Ended, small = jobs.Announce(res); !small {
+		h.publish(ctx, res)
+	}
+	return nil
 }
