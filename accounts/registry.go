@@ -9,7 +9,8 @@ import (
 // Store keeps accounts and their sealed sessions. Package db implements it.
 type Store interface {
 	// CreateAccount stores the account and its sealed session, and writes the event
-	// down, in one transaction; ErrExists if the name is taken.
+	// down, in one transaction; ErrExists if the name is taken, a *DuplicateError if
+	// another account has the auth key.
 	CreateAccount(ctx context.Context, a Account, sealed []byte) error
 	// Account returns ErrNotFound for an unknown name.
 	Account(ctx context.Context, id ID) (Account, error)
@@ -31,6 +32,11 @@ type Store interface {
 	// SaveSession replaces the sealed session while the lease is in force;
 	// ErrLeaseLost otherwise.
 	SaveSession(ctx context.Context, l Lease, sealed []byte) error
+	// Unkeyed lists accounts of which the auth key's id is not stored, as Accounts.
+	Unkeyed(ctx context.Context, after ID, limit int) ([]Unkeyed, error)
+	// SetKeyIDs stores ids of auth keys where there are none. It returns who has the
+	// same key as another account, and stores nothing for them.
+	SetKeyIDs(ctx context.Context, ids map[ID]string) ([]ID, error)
 }
 
 // Registry is the store of accounts as a worker or operator with the key sees
@@ -45,7 +51,8 @@ func NewRegistry(store Store, keys Keyset) *Registry {
 	return &Registry{store: store, keys: keys}
 }
 
-// Add stores a new account with its session; ErrExists if the name is taken.
+// Add stores a new account with its session; ErrExists if the name is taken, a
+// *DuplicateError if another account has the session.
 func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, error) {
 	a = a.withDefaults()
 	if a.DC == 0 {
@@ -54,6 +61,7 @@ func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, erro
 	if err := a.validate(); err != nil {
 		return Account{}, err
 	}
+	a.KeyID = s.Key.idText()
 	sealed, err := r.keys.seal(a.ID, s)
 	if err != nil {
 		return Account{}, err
@@ -78,7 +86,7 @@ func (r *Registry) Session(ctx context.Context, id ID) (Session, error) {
 	return r.keys.open(id, sealed)
 }
 
-// SaveSession replaces the session of a leased account.
+// SaveSession replaces the session of a leased account by one with the same auth key.
 func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 	sealed, err := r.keys.seal(l.Account, s)
 	if err != nil {
