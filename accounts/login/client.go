@@ -27,6 +27,8 @@ type client struct {
 	gotd *telegram.Client
 	api  *tg.Client
 	road *road
+
+	tried bool // a call was made that may have authorized the session; used by one goroutine
 }
 
 // with connects, runs use, closes the connection, and returns the session as it is
@@ -37,9 +39,10 @@ func (cfg Config) with(ctx context.Context, s accounts.Session, onUpdate func(tg
 	if err != nil {
 		return accounts.Session{}, err
 	}
-	caller := ctx
-	ctx, end := context.WithCancelCause(ctx)
+	// The last calls of a login that was interrupted need the connection.
+	run, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
+	interrupt := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	var stored session.StorageMemory
 	r := &road{
 		Resolver: dcs.Plain(dcs.PlainOptions{Protocol: transport.Intermediate, Dial: dial}),
@@ -59,27 +62,36 @@ func (cfg Config) with(ctx context.Context, s accounts.Session, onUpdate func(tg
 		end(r.lastly(fmt.Errorf("no connection to data center %d within %v", cfg.DC, cfg.ConnectTimeout)))
 	})
 	defer limit.Stop()
-	var began bool
+	var began, done bool
 	var failed error
-	err = c.gotd.Run(ctx, func(ctx context.Context) error {
+	err = c.gotd.Run(run, func(run context.Context) error {
 		limit.Stop()
+		interrupt()
 		began = true
-		failed = use(ctx, c)
+		calls, cancel := context.WithCancel(run)
+		defer cancel()
+		stop := context.AfterFunc(ctx, cancel)
+		defer stop()
+		failed = use(calls, c)
+		done = true
 		return nil
 	})
-	switch cause := context.Cause(ctx); {
-	case caller.Err() != nil && (failed != nil || !began):
-		return accounts.Session{}, caller.Err()
+	interrupt()
+	cause := context.Cause(run)
+	switch {
+	case done && failed == nil: // how the connection ended does not matter
 	case cause != nil && !errors.Is(cause, context.Canceled):
 		return accounts.Session{}, cause
-	case err != nil:
-		return accounts.Session{}, c.failed("connect", err)
+	case !began && ctx.Err() != nil:
+		return accounts.Session{}, ctx.Err()
+	case ctx.Err() == nil && err != nil:
+		return accounts.Session{}, c.failed("connect", err) // why the calls were interrupted
 	case failed != nil:
 		return accounts.Session{}, failed
-	case !began:
+	default:
 		return accounts.Session{}, errors.New("the connection ended before it could be used")
 	}
-	data, err := stored.LoadSession(context.WithoutCancel(ctx))
+	data, err := stored.LoadSession(run)
 	if err != nil {
 		return accounts.Session{}, fmt.Errorf("the session that was made: %w", err)
 	}
