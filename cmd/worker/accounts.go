@@ -30,6 +30,7 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
+		accountsRemove(env),
 	)
 	return cmd
 }
