@@ -10,6 +10,20 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 )
 
+// OfKey returns the account whose session has an auth key; accounts.ErrNotFound if that
+// is not known of any.
+func (s *Accounts) OfKey(ctx context.Context, keyID string) (accounts.ID, error) {
+	var ids []string
+	err := s.d.run(ctx).Raw("SELECT id FROM accounts WHERE auth_key_id = ?", keyID).Scan(&ids).Error
+	if err == nil && len(ids) == 0 {
+		err = accounts.ErrNotFound
+	}
+	if err != nil {
+		return "", s.d.fail(ctx, "look for the account with auth key "+keyID, err)
+	}
+	return accounts.ID(ids[0]), nil
+}
+
 // Unkeyed lists accounts without the id of their auth key, by name, at most limit of
 // those after the given name.
 func (s *Accounts) Unkeyed(ctx context.Context, after accounts.ID, limit int) ([]accounts.Unkeyed, error) {

@@ -82,10 +82,9 @@ func (o *Origin) savePeers(ctx context.Context, tx *gorm.DB, d *DB, id accounts.
 // whoHas is why an account was not inserted.
 func whoHas(tx *gorm.DB, a accounts.Account) error {
 	var same []string
-	if a.KeyID != "" {
-		if err := tx.Raw("SELECT id FROM accounts WHERE auth_key_id = ?", a.KeyID).Scan(&same).Error; err != nil {
-			return err
-		}
+	err := tx.Raw("SELECT id FROM accounts WHERE auth_key_id = ?", a.KeyID).Scan(&same).Error
+	if err != nil {
+		return err
 	}
 	if len(same) > 0 {
 		return &accounts.DuplicateError{Account: accounts.ID(same[0])}
