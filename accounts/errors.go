@@ -12,6 +12,8 @@ var (
 	ErrNotFound = errors.New("no such account")
 	// ErrExists: the name is taken.
 	ErrExists = errors.New("account exists already")
+	// ErrOtherUser: the session is another Telegram user's than the account.
+	ErrOtherUser = errors.New("the session belongs to another Telegram user than the account")
 	// ErrLeaseLost: the lease that a write or a call relied on is not, or no
 	// longer, this worker's. Nothing was written.
 	ErrLeaseLost = errors.New("account lease lost")
