@@ -14,6 +14,8 @@ var (
 	ErrExists = errors.New("account exists already")
 	// ErrReserved: another program keeps workers off the account, and uses it alone.
 	ErrReserved = errors.New("account is reserved by another command")
+	// ErrOtherUser: the session is another Telegram user's than the account.
+	ErrOtherUser = errors.New("the session belongs to another Telegram user than the account")
 	// ErrLeaseLost: the lease that a write or a call relied on is not, or no
 	// longer, this worker's. Nothing was written.
 	ErrLeaseLost = errors.New("account lease lost")

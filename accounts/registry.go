@@ -37,6 +37,11 @@ type Store interface {
 	// SetKeyIDs stores ids of auth keys where there are none. It returns who has the
 	// same key as another account, and stores nothing for them.
 	SetKeyIDs(ctx context.Context, ids map[ID]string) ([]ID, error)
+	// ReplaceSession stores the session of a new login, and makes the account active
+	// that needed one, in one transaction with the event. Of a it takes name, user id,
+	// auth key id and data center. ErrOtherUser if the account is another user's, a
+	// *StatusError if it needs no login, ErrNotFound for an unknown name.
+	ReplaceSession(ctx context.Context, a Account, sealed []byte) error
 }
 
 // Registry is the store of accounts as a worker or operator with the key sees
@@ -96,6 +101,19 @@ func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 		return fmt.Errorf("save session of account %s: %w", l.Account, err)
 	}
 	return nil
+}
+
+// LogIn stores the session of a new login of an account that needs one; see Store. Who
+// holds the account finds it within seconds: it does not connect before.
+func (r *Registry) LogIn(ctx context.Context, id ID, userID int64, s Session) (Account, error) {
+	sealed, err := r.keys.seal(id, s)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := r.store.ReplaceSession(ctx, Account{ID: id, UserID: userID, KeyID: s.Key.idText(), DC: s.DC}, sealed); err != nil {
+		return Account{}, fmt.Errorf("log in account %s: %w", id, err)
+	}
+	return r.store.Account(ctx, id)
 }
 
 // SetStatus changes an account's status, or writes down the verdict that it does not

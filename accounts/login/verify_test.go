@@ -8,8 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/gotd/td/tg"
+
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
+	"github.com/tgswitchboard/switchboard/accounts/pool"
+	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
 )
 
@@ -29,12 +34,32 @@ func TestVerify(t *testing.T) {
 // What Telegram is told about the client is what the worker tells it later.
 func TestDevice(t *testing.T) {
 	t.Parallel()
-	w := setup(t, tgsim.Config{})
-	w.cfg.Device = accounts.Device{Model: "Desk", SystemVersion: "Plan 9", AppVersion: "3.1", SystemLangCode: "de", LangCode: "fr"}
-	if _, _, err := login.Verify(timeout(t), w.cfg, w.session(t, w.ann.ID)); err != nil {
-		t.Fatal(err)
+	for _, device := range []accounts.Device{
+		{},
+		{Model: "Desk", SystemVersion: "Plan 9", AppVersion: "3.1", SystemLangCode: "de", LangCode: "fr"},
+	} {
+		sw := simtest.New(t)
+		u := sw.AddAccount(t, accounts.Account{ID: "ann", Device: device})
+		sw.Leases(t)
+		conn, err := sw.Pool(t, pool.Config{}).Acquire(timeout(t), sw.Lease("ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var users tg.UserClassVector
+		if err := conn.Invoke(timeout(t), &tg.UsersGetUsersRequest{ID: []tg.InputUserClass{&tg.InputUserSelf{}}}, &users); err != nil {
+			t.Fatal(err)
+		}
+		worker := sw.Sim.Clients(u.ID)
+
+		w := &world{Server: sw.Sim, cfg: login.Config{APIID: 1, DCs: map[int]string{sw.Sim.DC(): sw.Sim.Addr()}, PublicKeys: sw.PoolConfig(pool.Config{}).PublicKeys, Device: device}}
+		sw.Sim.ForgetKeys(u.ID)
+		if _, _, err := login.Verify(timeout(t), w.cfg, w.session(t, u.ID)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(worker, sw.Sim.Clients(u.ID)); diff != "" || len(worker) != 1 || worker[0].APIID != 1 {
+			t.Errorf("worker and login differ, or said nothing:\n%s", diff)
+		}
 	}
-	_ = w
 }
 
 func TestVerifyRefused(t *testing.T) {

@@ -78,7 +78,7 @@ worker uses the session. If Telegram cannot be reached or refuses, the account s
 	fs.StringVar(&r.reason, "reason", "", "`text` that stays in the account's events")
 	fs.DurationVar(&r.wait, "wait", 2*time.Minute, "how long to wait for the account's worker to end jobs, and to give the account back")
 	r.key.register(fs)
-	r.telegram.register(fs)
+	r.telegram.register(cmd)
 	return cmd
 }
 
@@ -307,4 +307,11 @@ func (r *removal) report(ctx context.Context, done removed) error {
 		text += "; its session goes on at Telegram, until it is ended there (Settings, Devices)"
 	}
 	return r.env.Out.Printf("%s\n", text)
+}
+
+// as is cfg for an account: through its proxy, and as its worker shows it.
+func as(cfg login.Config, a accounts.Account) login.Config {
+	cfg.Proxy, cfg.Device = a.Proxy, a.Device
+	cfg.Device.AppVersion = cmp.Or(cfg.Device.AppVersion, cli.ReadVersion().Version)
+	return cfg
 }

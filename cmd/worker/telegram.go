@@ -1,9 +1,8 @@
 package main
 
 import (
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
-	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
@@ -15,16 +14,16 @@ type telegramFlags struct {
 	publicKeys []string
 }
 
-func (f *telegramFlags) register(fs *pflag.FlagSet) {
+func (f *telegramFlags) register(cmd *cobra.Command) {
+	fs := cmd.Flags()
 	fs.IntVar(&f.apiID, "telegram.api-id", 0, "the application's id, from my.telegram.org")
 	fs.StringArrayVar(&f.dcs, "telegram.dc", nil, "`2=HOST:PORT` is data center 2; may be repeated. With it no other server is dialled")
 	fs.StringArrayVar(&f.publicKeys, "telegram.public-key", nil, "`file` with the servers' RSA public key in PEM (default: Telegram's); may be repeated")
 }
 
-// config is for one account, which Telegram sees as a worker will show it.
+// config is how to reach Telegram.
 func (f *telegramFlags) config(env *cli.Env) (login.Config, error) {
 	cfg := login.Config{APIID: f.apiID, Log: env.Log}
-	cfg.Device.AppVersion = cli.ReadVersion().Version
 	if f.apiID <= 0 {
 		return cfg, cli.Usage("--telegram.api-id has to be the id of your application; get one at my.telegram.org")
 	}
@@ -40,14 +39,4 @@ func (f *telegramFlags) config(env *cli.Env) (login.Config, error) {
 		cfg.PublicKeys = append(cfg.PublicKeys, keys...)
 	}
 	return cfg, nil
-}
-
-// as is cfg for an account: through its proxy, as its device.
-func as(cfg login.Config, a accounts.Account) login.Config {
-	app := cfg.Device.AppVersion
-	cfg.Proxy, cfg.Device = a.Proxy, a.Device
-	if cfg.Device.AppVersion == "" {
-		cfg.Device.AppVersion = app
-	}
-	return cfg
 }
