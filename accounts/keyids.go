@@ -30,6 +30,9 @@ func (r *Registry) FillKeyIDs(ctx context.Context) (twice []ID, err error) {
 			}
 			ids[u.Account], after = s.Key.idText(), u.Account
 		}
+		if len(some) == 0 {
+			return twice, nil
+		}
 		again, err := r.store.SetKeyIDs(ctx, ids)
 		if err != nil {
 			return twice, fmt.Errorf("store the ids of auth keys: %w", err)
