@@ -24,6 +24,7 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts, and what happened to them"}
 	cmd.AddCommand(
 		accountsAdd(env),
+		accountsLogin(env),
 		accountsList(env),
 		accountsShow(env),
 		accountsEvents(env),
