@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"accounts":                 nil,
 	"peers":                    {"accounts"},
 	"jobs":                     base,
+	"accounts/sessionfile":     base,
 	"accounts/pool":            {"accounts", "batching", "internal/rpcerror"},
 	"peers/resolver":           append([]string{"internal/rpcerror"}, base...),
 	"jobs/dispatch":            append([]string{"jobs"}, base...),
