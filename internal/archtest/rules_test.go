@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"accounts":                 nil,
 	"peers":                    {"accounts"},
 	"jobs":                     base,
+	"accounts/sessionfile":     base,
 	"accounts/pool":            {"accounts", "batching", "internal/rpcerror"},
 	"accounts/login":           {"accounts", "accounts/pool", "internal/rpcerror"},
 	"peers/resolver":           append([]string{"internal/rpcerror"}, base...),
