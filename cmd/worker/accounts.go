@@ -31,6 +31,8 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
+		accountsImport(env),
+		accountsExport(env),
 		accountsRemove(env),
 	)
 	return cmd

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -78,7 +77,7 @@ worker uses the session. If Telegram cannot be reached or refuses, the account s
 	fs.StringVar(&r.reason, "reason", "", "`text` that stays in the account's events")
 	fs.DurationVar(&r.wait, "wait", 2*time.Minute, "how long to wait for the account's worker to end jobs, and to give the account back")
 	r.key.register(fs)
-	r.telegram.register(cmd)
+	r.telegram.registerServers(cmd)
 	return cmd
 }
 
@@ -207,8 +206,11 @@ func (r *removal) confirm(ctx context.Context) error {
 		what += ", and log it out"
 	}
 	fmt.Fprintf(r.env.Stderr, "%s?\nThis cannot be undone. Type the account's name: ", what)
-	line, err := bufio.NewReader(r.env.Stdin).ReadString('\n')
-	if err != nil || strings.TrimSpace(line) != string(id) {
+	line, err := readLine(ctx, r.env.Stdin)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil || line != string(id):
 		return fmt.Errorf("account %s was not removed: its name was not confirmed", id)
 	}
 	return nil

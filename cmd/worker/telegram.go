@@ -21,10 +21,17 @@ type telegramFlags struct {
 const apiHashFlag = "telegram.api-hash"
 
 func (f *telegramFlags) register(cmd *cobra.Command) {
+	f.registerServers(cmd)
 	fs := cmd.Flags()
-	fs.IntVar(&f.apiID, "telegram.api-id", 0, "the application's id, from my.telegram.org")
 	fs.StringVar(&f.apiHash, apiHashFlag, "", "the application's hash; in "+cli.EnvName(apiHashFlag)+" or the file of --config,\nnot as an argument")
 	fs.StringVar(&f.hashFile, apiHashFlag+"-file", "", "`file` with the application's hash")
+}
+
+// registerServers is register for commands that use sessions which exist: they need no
+// hash.
+func (f *telegramFlags) registerServers(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.IntVar(&f.apiID, "telegram.api-id", 0, "the application's id, from my.telegram.org")
 	fs.StringArrayVar(&f.dcs, "telegram.dc", nil, "`2=HOST:PORT` is data center 2; may be repeated. With it no other server is dialled")
 	fs.StringArrayVar(&f.publicKeys, "telegram.public-key", nil, "`file` with the servers' RSA public key in PEM (default: Telegram's); may be repeated")
 }
