@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/tgswitchboard/switchboard/accounts"
-	"github.com/tgswitchboard/switchboard/db"
 )
 
 // connectProxy is an HTTP proxy on loopback that wants a password.
