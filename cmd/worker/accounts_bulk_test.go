@@ -27,8 +27,8 @@ func (m *movers) folder(t testing.TB, args ...string) (lines map[string]imported
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, twice := lines[rel]; twice {
-			rel += "#2"
+		if _, twice := lines[rel]; twice { // of tdata with several accounts
+			rel += "#" + string(l.Account)
 		}
 		lines[rel] = l
 	}
