@@ -96,7 +96,7 @@ func acceptLogin(t *testing.T, sim *tgsim.Server, user int64, token []byte) {
 
 func TestLoginByQR(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, tgsim.Config{LoginTokenLife: 8 * time.Second})
+	d := newDesk(t, tgsim.Config{LoginTokenLife: 12 * time.Second})
 	if err := d.sim.SetPassword(d.ann.ID, annsPassword, ""); err != nil {
 		t.Fatal(err)
 	}
