@@ -21,5 +21,5 @@
 // any status are leased: the holder of a parked one does not use it.
 //
 // The package knows neither Telegram's wire nor SQL: package accounts/pool
-// connects, package db stores. It does not log in, and it does not retry.
+// connects, accounts/login logs in, package db stores. It does not retry.
 package accounts

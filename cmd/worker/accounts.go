@@ -21,7 +21,7 @@ import (
 )
 
 func accountsCommand(env *cli.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts, and what happened to them"}
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, log in, list, show, pause, resume and pace accounts, and what happened to them"}
 	cmd.AddCommand(
 		accountsAdd(env),
 		accountsLogin(env),
