@@ -10,14 +10,13 @@ import (
 // cancelAtOnce is how many jobs CancelAll looks at.
 const cancelAtOnce = 1000
 
-// CancelAll cancels what is on the account's line, the next 1000 jobs of it, and returns
-// how many of them there are yet: those that are being run, of which syncs end soon, and
-// those whose outcome the account's worker has still to record. Call it until there are
-// none.
-func (c *Client) CancelAll(ctx context.Context, account accounts.ID) (left int, err error) {
+// CancelAll cancels what is on the account's line, the next 1000 jobs of it. left is how
+// many of them there are yet: those that are being run, of which syncs end soon, and those
+// whose outcome the account's worker has still to record. Call it until there are none.
+func (c *Client) CancelAll(ctx context.Context, account accounts.ID) (cancelled, left int, err error) {
 	rs, err := c.List(ctx, Filter{Account: account, Limit: cancelAtOnce})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, r := range rs {
 		if r.State == Cancelled || r.State == Running && r.Error != nil {
@@ -26,10 +25,12 @@ func (c *Client) CancelAll(ctx context.Context, account accounts.ID) (left int, 
 		switch err := c.cancelOn(ctx, account, r.ID); {
 		case errors.Is(err, ErrRunning), errors.Is(err, ErrNotFound): // it may have ended since
 		case err != nil:
-			return len(rs), err
+			return cancelled, len(rs), err
+		default:
+			cancelled++
 		}
 	}
-	return len(rs), nil
+	return cancelled, len(rs), nil
 }
 
 // Forget takes an account that was removed off the list of known ones, so that those who

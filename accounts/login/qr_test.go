@@ -72,7 +72,7 @@ func TestQR(t *testing.T) {
 // A code that nobody scans is replaced before it runs out.
 func TestQRRefreshed(t *testing.T) {
 	t.Parallel()
-	w := setup(t, tgsim.Config{LoginTokenLife: 4 * time.Second})
+	w := setup(t, tgsim.Config{LoginTokenLife: 10 * time.Second})
 	app(t, w.Server, w.ann.ID, func(scan func(string) error) {
 		var first string
 		a := &answers{scan: func(n int, url string) error {

@@ -49,7 +49,7 @@ type imported struct {
 // bulk imports all sessions of a folder.
 type bulk struct {
 	*importer
-	read   func(ctx context.Context, path string) ([]sessionfile.Found, error)
+	read   sessionfile.Options
 	name   func(path string, e entrant) (accounts.ID, error)
 	atOnce int
 
@@ -58,7 +58,7 @@ type bulk struct {
 }
 
 // runFolder imports all sessions of a folder.
-func (f *importFlags) runFolder(ctx context.Context, env *cli.Env, args []string) (err error) {
+func (f *importFlags) runFolder(ctx context.Context, env *cli.Env, args []string, read sessionfile.Options) (err error) {
 	switch {
 	case len(args) > 0:
 		return cli.Usage("--folder names the accounts by --name-from; %q is one argument too many", args[0])
@@ -85,7 +85,7 @@ func (f *importFlags) runFolder(ctx context.Context, env *cli.Env, args []string
 		return err
 	}
 	defer f.store.Close()
-	b := bulk{importer: &f.importer, read: func(ctx context.Context, path string) ([]sessionfile.Found, error) { return f.read(ctx, env, path) }, name: namings[f.nameFrom], atOnce: f.atOnce}
+	b := bulk{importer: &f.importer, read: read, name: namings[f.nameFrom], atOnce: f.atOnce}
 	done, end := bar(env, len(paths))
 	lines, err := b.run(ctx, paths, done)
 	end()
@@ -182,7 +182,7 @@ func (b *bulk) run(ctx context.Context, paths []string, done func()) ([]imported
 
 // file imports what is in one file. An error concerns all files.
 func (b *bulk) file(ctx context.Context, path string) ([]imported, error) {
-	found, err := b.read(ctx, path)
+	found, err := sessionfile.Read(ctx, path, b.read)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -224,7 +224,7 @@ func (b *bulk) one(ctx context.Context, path string, n int, f sessionfile.Found)
 	switch {
 	case err == nil:
 		line.Result, line.Account, line.Kind, line.UserID = resultImported, a.ID, a.Kind, a.UserID
-		line.KnownPeers, line.Verified = len(e.peers), e.verified
+		line.KnownPeers, line.Verified = len(f.Peers), e.verified
 	case errors.As(err, &dup) && dup.UserID == 0:
 		line.Result, line.Account, line.Reason = resultDuplicate, dup.Account, "the account has this session already"
 	case errors.As(err, &dup):

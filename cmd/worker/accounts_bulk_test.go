@@ -27,8 +27,8 @@ func (m *movers) folder(t testing.TB, args ...string) (lines map[string]imported
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, twice := lines[rel]; twice {
-			rel += "#2"
+		if _, twice := lines[rel]; twice { // of tdata with several accounts
+			rel += "#" + string(l.Account)
 		}
 		lines[rel] = l
 	}
@@ -139,6 +139,26 @@ func TestImportFolderNames(t *testing.T) {
 	}
 	lines, _ = m.folder(t, "--name-from", "user-id")
 	wantResults(t, lines, map[string]string{"a.json": "duplicate +" + ann.Phone, "b.json": "imported " + fmt.Sprint(robot.ID)})
+}
+
+// Whatever a file is called, what names the account is a name.
+func FuzzNameOfFile(f *testing.F) {
+	for _, seed := range []string{"/x/alice.session", "аня", "..", "tdata", "a/tdata", "+1 (555).json", strings.Repeat("é.", 99)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		id, err := nameOfFile(path)
+		if err == nil {
+			_, err = accounts.ParseID(string(id))
+		} else if id != "" {
+			t.Errorf("%q names %q and fails with %v", path, id, err)
+		} else {
+			return
+		}
+		if err != nil {
+			t.Errorf("%q names %q: %v", path, id, err)
+		}
+	})
 }
 
 func TestNameOfFile(t *testing.T) {

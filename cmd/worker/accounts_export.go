@@ -78,7 +78,7 @@ func (f *exportFlags) run(ctx context.Context, env *cli.Env, id accounts.ID) err
 	}
 	var data bytes.Buffer
 	defer func() { clear(data.Bytes()) }()
-	if err := sessionfile.Write(&data, sessionfile.Format(f.format), s, false); err != nil {
+	if err := sessionfile.Write(&data, sessionfile.Format(f.format), s); err != nil {
 		return fmt.Errorf("account %s was not exported: %w", id, err)
 	}
 	where, err := f.write(env, data.Bytes(), func(where string) error {

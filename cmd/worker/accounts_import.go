@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
-	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/accounts/sessionfile"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
@@ -62,14 +60,25 @@ over, so the command can be run again. The exit code is 1 if a session was refus
   worker accounts import --inspect ./tdata --json`,
 		Args: cli.Args("[NAME]", "[FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.folder != "" {
-				return f.runFolder(cmd.Context(), env, args)
+			read, err := f.options()
+			switch {
+			case err != nil:
+				return err
+			case f.inspect && f.folder != "":
+				return cli.Usage("--inspect looks at one file or tdata folder; --folder imports many")
+			case f.inspect && len(args) != 1:
+				return cli.Usage("--inspect needs one FILE")
+			case f.inspect:
+				return inspect(cmd.Context(), env, args[0], read)
+			case f.folder != "":
+				return f.runFolder(cmd.Context(), env, args, read)
 			}
-			return f.runFile(cmd.Context(), env, args)
+			return f.runFile(cmd.Context(), env, args, read)
 		},
 	}
 	f.register(cmd)
 	fs := cmd.Flags()
+	fs.BoolVar(&f.inspect, "inspect", false, "show what is in FILE and store nothing; needs neither a database nor a key")
 	fs.StringVar(&f.from, "from", "", "`format` of the file (default: it is found out)")
 	fs.StringVar(&f.passcodeFile, "passcode-file", "", "`file` with the local passcode of Telegram Desktop")
 	fs.IntVar(&f.index, "account-index", 0, "of several accounts in a file, the `number` of the one to take, from 1")
@@ -80,31 +89,25 @@ over, so the command can be run again. The exit code is 1 if a session was refus
 	return cmd
 }
 
-// read finds the sessions in a file, with those of them that are wanted.
-func (f *importFlags) read(ctx context.Context, env *cli.Env, path string) ([]sessionfile.Found, error) {
-	var opts sessionfile.Options
+// options say how files are read.
+func (f *importFlags) options() (o sessionfile.Options, err error) {
 	if f.from != "" {
-		format, err := sessionfile.ParseFormat(f.from)
-		if err != nil {
-			return nil, cli.Usage("--from: %w", err)
+		if o.Format, err = sessionfile.ParseFormat(f.from); err != nil {
+			return o, cli.Usage("--from: %w", err)
 		}
-		opts.Format = format
 	}
 	if f.passcodeFile != "" {
 		code, err := readSecret(f.passcodeFile)
 		if err != nil {
-			return nil, cli.Usage("--passcode-file: %w", err)
+			return o, cli.Usage("--passcode-file: %w", err)
 		}
-		opts.Passcode = []byte(code)
+		o.Passcode = []byte(code)
 	}
-	if path == "-" {
-		return sessionfile.ReadFrom(ctx, cli.Reader(ctx, env.Stdin), opts)
-	}
-	return sessionfile.Read(ctx, path, opts)
+	return o, nil
 }
 
 // runFile imports what is in one file.
-func (f *importFlags) runFile(ctx context.Context, env *cli.Env, args []string) error {
+func (f *importFlags) runFile(ctx context.Context, env *cli.Env, args []string, read sessionfile.Options) error {
 	if len(args) != 2 {
 		return cli.Usage("accounts import needs NAME and FILE, or --folder DIR")
 	}
@@ -112,13 +115,9 @@ func (f *importFlags) runFile(ctx context.Context, env *cli.Env, args []string) 
 	if err != nil {
 		return cli.Usage("%w", err)
 	}
-	found, err := f.read(ctx, env, args[1])
-	var exit *cli.ExitError
-	switch {
-	case errors.As(err, &exit):
+	found, err := readSessions(ctx, env, args[1], read)
+	if err != nil {
 		return err
-	case err != nil:
-		return fmt.Errorf("account %s was not imported: %s: %w", id, args[1], err)
 	}
 	if f.index != 0 {
 		if f.index < 0 || f.index > len(found) {
@@ -131,12 +130,12 @@ func (f *importFlags) runFile(ctx context.Context, env *cli.Env, args []string) 
 	}
 	defer f.store.Close()
 	for n, one := range found {
-		a, known, err := f.take(ctx, accounts.ID(nth(string(id), n)), one)
+		a, err := f.take(ctx, accounts.ID(nth(string(id), n)), one)
 		if err != nil {
 			return err
 		}
 		v := view(a)
-		v.KnownPeers = known
+		v.KnownPeers = len(one.Peers)
 		if err := printAccount(env, v); err != nil {
 			return err
 		}
@@ -144,16 +143,16 @@ func (f *importFlags) runFile(ctx context.Context, env *cli.Env, args []string) 
 	return nil
 }
 
-// take imports one session as the account id. It returns how many peers came along.
-func (im *importer) take(ctx context.Context, id accounts.ID, found sessionfile.Found) (a accounts.Account, known int, err error) {
+// take imports one session as the account id.
+func (im *importer) take(ctx context.Context, id accounts.ID, found sessionfile.Found) (a accounts.Account, err error) {
 	e, err := im.check(ctx, found)
 	if err == nil {
 		a, err = im.add(ctx, id, e)
 	}
 	if err != nil {
-		return a, 0, fmt.Errorf("account %s was not imported: %w", id, refusedFor(err))
+		return a, fmt.Errorf("account %s was not imported: %w", id, refusedFor(err))
 	}
-	return a, len(e.peers), nil
+	return a, nil
 }
 
 // refusedFor adds to a duplicate what would do.
@@ -234,7 +233,6 @@ func (im *importer) open(ctx context.Context, env *cli.Env) (err error) {
 // entrant is a session that was found, as it becomes an account.
 type entrant struct {
 	sessionfile.Found
-	peers    []peers.Peer
 	self     login.Self // zero: not verified
 	verified bool
 }
@@ -250,9 +248,6 @@ func (im *importer) check(ctx context.Context, found sessionfile.Found) (entrant
 	}
 	if !errors.Is(err, accounts.ErrNotFound) {
 		return e, err
-	}
-	if e.peers, err = knownPeers(ctx, found); err != nil {
-		return e, &refusal{err}
 	}
 	if im.noVerify {
 		return e, nil
@@ -300,31 +295,24 @@ func (im *importer) add(ctx context.Context, id accounts.ID, e entrant) (account
 }
 
 func (e entrant) kind() accounts.Kind {
-	return cmp.Or(e.Kind, accounts.User)
+	if e.Bot != nil && *e.Bot {
+		return accounts.Bot
+	}
+	return accounts.User
 }
 
-// knownPeers is what the file says of peers, those that it learned last at the end: of
-// two with one name it is theirs. The client that the file comes from would use them as
-// they are, so they count as seen now.
-func knownPeers(ctx context.Context, found sessionfile.Found) (ps []peers.Peer, err error) {
-	err = found.EachPeers(ctx, func(some []peers.Peer) error {
-		ps = append(ps, some...)
-		return nil
-	})
+// known is what the file says of peers, those that it learned last at the end: of two
+// with one name it is theirs. The client that the file comes from would use them as they
+// are, so they count as seen now.
+func (e entrant) known(self int64) []peers.Peer {
+	ps := slices.Clone(e.Peers)
 	slices.SortStableFunc(ps, func(a, b peers.Peer) int { return a.SeenAt.Compare(b.SeenAt) })
 	now := time.Now()
 	for i := range ps {
 		ps[i].SeenAt = now
+		ps[i].Self = self != 0 && ps[i].Key == peers.Key{Kind: peers.User, ID: self}
 	}
-	return ps, err
-}
-
-// known marks the account itself among the peers.
-func (e entrant) known(self int64) []peers.Peer {
-	for i := range e.peers {
-		e.peers[i].Self = self != 0 && e.peers[i].Key == peers.Key{Kind: peers.User, ID: self}
-	}
-	return e.peers
+	return ps
 }
 
 // keyID is the id of a session's auth key, as accounts have it.

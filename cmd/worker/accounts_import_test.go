@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -125,6 +127,7 @@ func (m *movers) telethon(t testing.TB, file string, s tgsim.Session, entities .
 		t.Fatal(err)
 	}
 	defer d.Close()
+	d.SetMaxOpenConns(1) // one transaction, for speed
 	exec := func(stmt string, args ...any) {
 		t.Helper()
 		if _, err := d.ExecContext(t.Context(), stmt, args...); err != nil {
@@ -132,6 +135,7 @@ func (m *movers) telethon(t testing.TB, file string, s tgsim.Session, entities .
 		}
 	}
 	for _, stmt := range []string{
+		"PRAGMA synchronous = off", "BEGIN",
 		"CREATE TABLE version (version integer primary key)",
 		"CREATE TABLE sessions (dc_id integer primary key, server_address text, port integer, auth_key blob, takeout_id integer)",
 		"CREATE TABLE entities (id integer primary key, hash integer not null, username text, phone integer, name text, date integer)",
@@ -145,6 +149,7 @@ func (m *movers) telethon(t testing.TB, file string, s tgsim.Session, entities .
 	for _, e := range entities {
 		exec("INSERT INTO entities VALUES (?, ?, ?, ?, 'somebody', ?)", e.id, e.hash, e.username, e.phone, e.date)
 	}
+	exec("COMMIT")
 	return path
 }
 
@@ -225,6 +230,107 @@ func TestImport(t *testing.T) {
 			t.Errorf("broken rule of MTProto: %+v", v)
 		}
 	})
+}
+
+// pyrogram is a string session as Pyrogram 2 exports it.
+func pyrogram(s tgsim.Session, user int64, bot, test bool) string {
+	flag := map[bool]byte{true: 1}
+	raw := []byte{byte(s.DC)}
+	raw = binary.BigEndian.AppendUint32(raw, 4)
+	raw = append(append(raw, flag[test]), s.AuthKey[:]...)
+	raw = append(binary.BigEndian.AppendUint64(raw, uint64(user)), flag[bot])
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// TestImportString takes string sessions from stdin, which say whose they are.
+func TestImportString(t *testing.T) {
+	t.Parallel()
+	m := newMovers(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
+	u := m.user(t, "ann")
+	s, err := m.sim.NewSession(u.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := runIn(t.Context(), m.env, pyrogram(s, u.ID+1, false, false), "accounts", "import", "alice", "-")
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, fmt.Sprintf("user %d's, Telegram says user %d's", u.ID+1, u.ID)) {
+		t.Errorf("another user's: exit %d: %s", got.code, got.stderr)
+	}
+	elsewhere := without(m.env, "SWITCHBOARD_TELEGRAM_DC")
+	got = runIn(t.Context(), elsewhere, pyrogram(s, u.ID, false, true), "accounts", "import", "alice", "-")
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "test servers") {
+		t.Errorf("of the test servers: exit %d: %s", got.code, got.stderr)
+	}
+	must(t, m.env, pyrogram(s, u.ID, false, false), "accounts", "import", "alice", "-", "--from", "pyrogram")
+	if a := m.account(t, "alice"); a.UserID != u.ID || a.Events[0].Reason != "imported from pyrogram" {
+		t.Errorf("imported %+v", a)
+	}
+	must(t, m.env, pyrogram(madeUp(1), 42, true, false), "accounts", "import", "robot", "-", "--no-verify")
+	if a := m.account(t, "robot"); a.UserID != 42 || a.Kind != accounts.Bot {
+		t.Errorf("not verified: %+v", a)
+	}
+	got = runIn(t.Context(), m.env, pyrogram(madeUp(2), 42, true, false), "accounts", "import", "twin", "-", "--no-verify")
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "robot is the same user, 42") {
+		t.Errorf("the same user by the file: exit %d: %s", got.code, got.stderr)
+	}
+	var seen inspected
+	out := must(t, nil, pyrogram(s, u.ID, false, true), "accounts", "import", "--inspect", "-", "--json").stdout
+	if err := json.Unmarshal([]byte(out), &seen); err != nil || seen.UserID != u.ID || !seen.Test || seen.Format != "pyrogram" {
+		t.Errorf("looked at: %s, %v", out, err)
+	}
+}
+
+// TestImportTData takes the accounts of Telegram Desktop, all or one.
+func TestImportTData(t *testing.T) {
+	t.Parallel()
+	m := newMovers(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
+	from := filepath.Join("..", "..", "accounts", "sessionfile", "testdata")
+	three := filepath.Join(from, "tdata-three")
+	var ids []string
+	for line := range strings.Lines(must(t, nil, "", "accounts", "import", "--inspect", three, "--json").stdout) {
+		var seen inspected
+		if err := json.Unmarshal([]byte(line), &seen); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, seen.AuthKeyID)
+	}
+	must(t, m.env, "", "accounts", "import", "second", three, "--account-index", "2", "--no-verify")
+	got := runIn(t.Context(), m.env, "", "accounts", "import", "desk", three, "--no-verify")
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "account desk-2 was not imported: account second has the same auth key") {
+		t.Errorf("one is in: exit %d: %s", got.code, got.stderr)
+	}
+	must(t, m.env, "", "accounts", "import", "third", three, "--account-index", "3", "--no-verify")
+	if len(ids) != 3 || m.account(t, "desk").KeyID != ids[0] || m.account(t, "second").KeyID != ids[1] || m.account(t, "third").KeyID != ids[2] {
+		t.Errorf("the accounts have other keys than %q", ids)
+	}
+	m.refusedUsage(t, []string{"passcode"}, "locked", filepath.Join(from, "tdata-passcode"))
+
+	// In a folder each is named by the folder around it.
+	if err := os.CopyFS(filepath.Join(m.dir, "Bob", "tdata"), os.DirFS(three)); err != nil {
+		t.Fatal(err)
+	}
+	fresh := &movers{installation: install(t), dir: m.dir}
+	lines, code := fresh.folder(t, "--no-verify")
+	if code != cli.ExitOK || len(lines) != 3 {
+		t.Errorf("exit %d: %+v", code, lines)
+	}
+	for i, name := range []string{"Bob", "Bob-2", "Bob-3"} {
+		if a := fresh.account(t, name); a.KeyID != ids[i] {
+			t.Errorf("%s has key %s, want %s", name, a.KeyID, ids[i])
+		}
+	}
+}
+
+func (m *movers) refusedUsage(t testing.TB, wants []string, args ...string) {
+	t.Helper()
+	got := runIn(t.Context(), m.env, "", append([]string{"accounts", "import"}, args...)...)
+	if got.code != cli.ExitUsage {
+		t.Errorf("import %s: exit %d: %s", strings.Join(args, " "), got.code, got.stderr)
+	}
+	for _, want := range wants {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("stderr lacks %q: %s", want, got.stderr)
+		}
+	}
 }
 
 // TestImportPeers sends to peers that the other client knew: nothing is resolved.
@@ -318,11 +424,14 @@ func TestImportRefused(t *testing.T) {
 		{"nothing", m.env, nil, cli.ExitUsage, []string{"NAME and FILE", "--folder"}},
 		{"no file", m.env, []string{"ann"}, cli.ExitUsage, []string{"NAME and FILE"}},
 		{"bad name", m.env, []string{"a b", file}, cli.ExitUsage, []string{`"a b"`}},
-		{"file missing", m.env, []string{"ann", "/no/such/file"}, cli.ExitFailed, []string{"/no/such/file"}},
-		{"no session", m.env, []string{"ann", text}, cli.ExitFailed, []string{"notes.txt"}},
+		{"file missing", m.env, []string{"ann", "/no/such/file"}, cli.ExitUsage, []string{"/no/such/file"}},
+		{"no session", m.env, []string{"ann", text}, cli.ExitUsage, []string{"notes.txt"}},
 		{"unknown format", m.env, []string{"ann", file, "--from", "whatsapp"}, cli.ExitUsage, []string{"whatsapp", "telethon"}},
 		{"wrong key", with(m.env, "SWITCHBOARD_KEY_FILE", otherKey), []string{"ann", file}, cli.ExitFailed, []string{"first", "another key"}},
 		{"no api id", without(m.env, "SWITCHBOARD_TELEGRAM_API_ID"), []string{"ann", file}, cli.ExitUsage, []string{"--telegram.api-id"}},
+		{"looking at nothing", m.env, []string{"--inspect"}, cli.ExitUsage, []string{"--inspect needs one FILE"}},
+		{"looking at a folder of files", m.env, []string{"--inspect", "--folder", m.dir}, cli.ExitUsage, []string{"--folder"}},
+		{"passcode", m.env, []string{"ann", file, "--passcode-file", "/no/code"}, cli.ExitUsage, []string{"--passcode-file", "/no/code"}},
 		{"bad label", m.env, []string{"ann", file, "--label", "x"}, cli.ExitUsage, []string{`"x"`}},
 		{"no such account in it", m.env, []string{"ann", file, "--account-index", "2"}, cli.ExitUsage, []string{"--account-index 2", "1 account"}},
 		{"Telegram out of reach", with(m.env, "SWITCHBOARD_TELEGRAM_DC", "3="+m.sim.Addr()), []string{"ann", file}, cli.ExitFailed, []string{"data center 2", "ann was not imported"}},

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
@@ -259,5 +261,196 @@ func TestLoginJSON(t *testing.T) {
 	var a accounts.Account
 	if err := json.Unmarshal(x.stdout.Bytes(), &a); err != nil || a.ID != "alice" || a.UserID != d.ann.ID {
 		t.Errorf("stdout %q: %v", x.stdout.String(), err)
+	}
+}
+
+// Where stdin is no terminal its lines are the answers.
+func TestLoginFromLines(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, tgsim.Config{})
+	if err := d.sim.SetCodeWays(annsPhone, 0, tgsim.CodeByApp); err != nil {
+		t.Fatal(err)
+	}
+	passwords := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(passwords, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong\n")
+	if err := d.sim.SetPassword(d.ann.ID, annsPassword, ""); err != nil {
+		t.Fatal(err)
+	}
+	// answer is a stdin that knows the code once it was sent.
+	answer := func(lines string) *answers { return &answers{d: d, t: t, lines: []byte(lines)} }
+	args := []string{"accounts", "login", "alice", "--json", "--password-file", passwords}
+
+	got := runWith(t.Context(), d.env, answer(annsPhone+"\n"), args...)
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "or --password-file is wrong") || got.stdout != "" {
+		t.Errorf("a wrong password in the file: exit %d: %s", got.code, got.stderr)
+	}
+	got = runIn(t.Context(), d.env, annsPhone+"\n", args...)
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "stdin has ended") {
+		t.Errorf("no code: exit %d: %s", got.code, got.stderr)
+	}
+	if code, ok := d.sim.LoginCode(annsPhone); ok {
+		t.Errorf("the code %s still works", code)
+	}
+	write(annsPassword + "\n")
+	got = runWith(t.Context(), d.env, answer(annsPhone+"\n"), args...)
+	var a accounts.Account
+	if err := json.Unmarshal([]byte(got.stdout), &a); err != nil || a.UserID != d.ann.ID || got.code != cli.ExitOK {
+		t.Errorf("exit %d, stdout %q, stderr %q", got.code, got.stdout, got.stderr)
+	}
+	for _, secret := range []string{annsPassword, d.env["SWITCHBOARD_TELEGRAM_API_HASH"]} {
+		if strings.Contains(got.stdout+got.stderr, secret) {
+			t.Errorf("%q is in the output: %s %s", secret, got.stdout, got.stderr)
+		}
+	}
+}
+
+// answers is a stdin: lines, and then the code that Ann got last.
+type answers struct {
+	d     *desk
+	t     *testing.T
+	lines []byte
+	coded bool
+}
+
+func (a *answers) Read(p []byte) (int, error) {
+	if len(a.lines) == 0 {
+		if a.coded {
+			return 0, io.EOF
+		}
+		a.coded = true
+		a.lines = []byte(a.d.code(a.t) + "\n")
+	}
+	n := copy(p, a.lines)
+	a.lines = a.lines[n:]
+	return n, nil
+}
+
+func TestLoginUsage(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, tgsim.Config{})
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, d.env, session(t), "accounts", "add", "taken", "--session", "-")
+	tests := []struct {
+		args string
+		code int
+		want string
+	}{
+		{"a/b --phone 1", cli.ExitUsage, "the account's name"},
+		{"alice --phone 15550100 --bot", cli.ExitUsage, "three ways"},
+		{"alice --telegram.api-hash 0123456789abcdef", cli.ExitUsage, "SWITCHBOARD_TELEGRAM_API_HASH"},
+		{"alice --telegram.api-id 0", cli.ExitUsage, "my.telegram.org"},
+		{"alice --bot --password-file x", cli.ExitUsage, "--password-file is for users"},
+		{"alice --bot-token-file x", cli.ExitUsage, "--bot-token-file for --bot"},
+		{"alice --bot --bot-token-file /nowhere", cli.ExitUsage, "/nowhere"},
+		{"alice --phone 15550100 --password-file " + empty, cli.ExitUsage, "is empty"},
+		{"alice --label x", cli.ExitUsage, "--label"},
+		{"alice --proxy socks4://h:1", cli.ExitUsage, "--proxy"},
+		{"alice --telegram.dc x", cli.ExitUsage, "--telegram.dc"},
+		{"taken --phone 15550100", cli.ExitFailed, "account taken is active, so it has a session already"},
+		{"alice", cli.ExitFailed, "give --phone"},
+	}
+	for _, tt := range tests {
+		got := runIn(t.Context(), d.env, "", append([]string{"accounts", "login"}, strings.Fields(tt.args)...)...)
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || got.stdout != "" {
+			t.Errorf("%s: exit %d, stderr %q; want exit %d with %q", tt.args, got.code, got.stderr, tt.code, tt.want)
+		}
+		if strings.Contains(got.stderr, "0123456789abcdef") {
+			t.Errorf("%s: the hash is in %q", tt.args, got.stderr)
+		}
+	}
+}
+
+// What cannot be stored is logged out again.
+func TestLoginNotStored(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, tgsim.Config{})
+	x := d.login(t, "alice", "--phone", annsPhone)
+	x.wait("Code: ")
+	must(t, d.env, session(t), "accounts", "add", "alice", "--session", "-")
+	x.typeLine(d.code(t))
+	if code := x.ended(); code != cli.ExitFailed {
+		t.Errorf("exit %d", code)
+	}
+	wantShown(t, "the screen", x.shown(), "account exists already", "was logged out again")
+	if calls := d.calls("auth.logOut"); len(calls) != 1 || calls[0].Account != d.ann.ID || calls[0].Error != "" {
+		t.Errorf("log-outs: %+v", calls)
+	}
+}
+
+// The log-out fails too: the operator is told what is left.
+func TestLoginLeft(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, tgsim.Config{})
+	d.sim.AddFault(tgsim.Fault{Method: "auth.logOut", Code: 500, Error: "RPC_CALL_FAIL"})
+	x := d.login(t, "alice", "--phone", annsPhone)
+	x.wait("Code: ")
+	must(t, d.env, session(t), "accounts", "add", "alice", "--session", "-")
+	x.typeLine(d.code(t))
+	if code := x.ended(); code != cli.ExitFailed {
+		t.Errorf("exit %d", code)
+	}
+	wantShown(t, "the screen", x.shown(), "could not be logged out", "Settings > Devices")
+}
+
+// An account that needs a login gets a new session, of the same user alone.
+func TestLoginAgain(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, tgsim.Config{})
+	login := func(phone string) *terminal {
+		x := d.login(t, "alice", "--phone", phone)
+		x.wait("Code: ")
+		code, _ := d.sim.LoginCode(phone)
+		x.typeLine(code)
+		return x
+	}
+	if code := login(annsPhone).ended(); code != cli.ExitOK {
+		t.Fatalf("exit %d", code)
+	}
+	bea, err := d.sim.AddUser(tgsim.User{FirstName: "Bea", Phone: "15550177"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := db.Open(t.Context(), d.env["SWITCHBOARD_DATABASE"], db.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Accounts().By("w").SetStatus(t.Context(), "alice", accounts.NeedsLogin, "SESSION_REVOKED"); err != nil {
+		t.Fatal(err)
+	}
+
+	x := login("15550177")
+	if code := x.ended(); code != cli.ExitFailed {
+		t.Errorf("another user: exit %d", code)
+	}
+	wantShown(t, "the screen", x.shown(), "another Telegram user", "was logged out again")
+	if calls := d.calls("auth.logOut"); len(calls) != 1 || calls[0].Account != bea.ID {
+		t.Errorf("log-outs: %+v", calls)
+	}
+	if a, _ := d.account(t, "alice"); a.Status != accounts.NeedsLogin {
+		t.Errorf("the account is %+v", a)
+	}
+	if got := runIn(t.Context(), d.env, "", "accounts", "login", "alice", "--bot"); got.code != cli.ExitUsage || !strings.Contains(got.stderr, "alice is a user") {
+		t.Errorf("as a bot: exit %d: %s", got.code, got.stderr)
+	}
+
+	if code := login(annsPhone).ended(); code != cli.ExitOK {
+		t.Errorf("exit %d", code)
+	}
+	d.isAnn(t, "alice")
+	es, err := store.Events().List(t.Context(), db.EventFilter{Account: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := es[len(es)-1]; e.From != accounts.NeedsLogin || e.To != accounts.Active || e.Who != operator() {
+		t.Errorf("the last event is %+v", e)
 	}
 }

@@ -118,7 +118,7 @@ func (r *removal) run(ctx context.Context, id accounts.ID) (err error) {
 		return err
 	}
 	done := removed{Account: id, UserID: r.account.UserID, LoggedOut: r.logOut}
-	if done.Jobs = r.left; r.left > 0 {
+	if r.left > 0 {
 		if done.Jobs, err = r.endJobs(ctx); err != nil {
 			return err
 		}
@@ -217,8 +217,8 @@ func (r *removal) confirm(ctx context.Context) error {
 }
 
 // endJobs pauses the account and cancels its jobs, until its worker has given all of
-// them their outcome. It returns how many there were at most.
-func (r *removal) endJobs(ctx context.Context) (most int, err error) {
+// them their outcome. It returns how many it has cancelled.
+func (r *removal) endJobs(ctx context.Context) (cancelled int, err error) {
 	id := r.account.ID
 	if !r.account.Status.Parked() {
 		if err := r.store.Accounts().By(operator()).SetStatus(ctx, id, accounts.Paused, "it is being removed"); err != nil {
@@ -234,20 +234,20 @@ func (r *removal) endJobs(ctx context.Context) (most int, err error) {
 	defer limit.Stop()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		left, err := r.jobs.CancelAll(ctx, id)
+	for first := true; ; first = false {
+		n, left, err := r.jobs.CancelAll(ctx, id)
+		cancelled += n
 		if err != nil || left == 0 {
-			return most, err
+			return cancelled, err
 		}
-		if most == 0 {
-			r.env.Log.Info("waiting for the account's worker to end its jobs", "account", id, "jobs", left)
+		if first {
+			r.env.Log.Info("waiting for the account's worker to end its jobs", "account", id)
 		}
-		most = max(most, left)
 		select {
 		case <-ctx.Done():
-			return most, ctx.Err()
+			return cancelled, ctx.Err()
 		case <-limit.C:
-			return most, fmt.Errorf("account %s still has %d jobs on its line after %v; look at them with 'enqueue list --account %s'", id, left, r.wait, id)
+			return cancelled, fmt.Errorf("account %s still has %d jobs on its line after %v; look at them with 'enqueue list --account %s'", id, left, r.wait, id)
 		case <-tick.C:
 		}
 	}

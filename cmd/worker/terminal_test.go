@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,8 +29,10 @@ type terminal struct {
 	mu     sync.Mutex // guards below
 	screen []byte     // all that was shown
 	seen   int        // up to where wait has looked
-	gone   bool       // nothing more will be shown
-	change chan struct{}
+	err    error      // how the program ended
+
+	change chan struct{} // size 1: something was shown
+	exited chan struct{} // closed once the program has ended and all it showed was read
 }
 
 // apart gives the program a stdout that is no terminal.
@@ -43,7 +44,7 @@ func openTerminal(t *testing.T, env map[string]string, stdoutApart bool, args ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &terminal{t: t, cmd: exec.Command(os.Args[0], args...), master: master, slave: slave, change: make(chan struct{}, 1)}
+	x := &terminal{t: t, cmd: exec.Command(os.Args[0], args...), master: master, slave: slave, change: make(chan struct{}, 1), exited: make(chan struct{})}
 	if err := pty.Setsize(master, &pty.Winsize{Rows: 50, Cols: 120}); err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +65,10 @@ func openTerminal(t *testing.T, env map[string]string, stdoutApart bool, args ..
 	}
 	var reading sync.WaitGroup
 	reading.Go(x.read)
+	reading.Go(x.attend)
 	t.Cleanup(func() {
 		_ = x.cmd.Process.Kill() // it may be gone
-		_, _ = x.cmd.Process.Wait()
+		<-x.exited
 		_ = slave.Close()
 		reading.Wait()
 		_ = master.Close()
@@ -77,21 +79,38 @@ func openTerminal(t *testing.T, env map[string]string, stdoutApart bool, args ..
 	return x
 }
 
+// endMark is shown behind all that a program has shown.
+const endMark = "\a"
+
+// attend waits for the program's end.
+func (x *terminal) attend() {
+	err := x.cmd.Wait()
+	x.mu.Lock()
+	x.err = err
+	x.mu.Unlock()
+	if _, err := io.WriteString(x.slave, endMark); err != nil {
+		x.t.Error(err)
+	}
+}
+
 // read takes what is shown until nobody has the terminal open any more.
 func (x *terminal) read() {
 	buf := make([]byte, 4096)
-	for {
+	for ended := false; ; {
 		n, err := x.master.Read(buf)
+		if err != nil {
+			return // EIO, which is how Linux says it
+		}
 		x.mu.Lock()
 		x.screen = append(x.screen, buf[:n]...)
-		x.gone = err != nil
 		x.mu.Unlock()
 		select {
 		case x.change <- struct{}{}:
 		default:
 		}
-		if err != nil {
-			return // EIO, which is how Linux says it
+		if !ended && bytes.HasSuffix(buf[:n], []byte(endMark)) {
+			ended = true
+			close(x.exited)
 		}
 	}
 }
@@ -102,23 +121,23 @@ func (x *terminal) wait(text string) string {
 	x.t.Helper()
 	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
-	for {
+	for ended := false; ; {
 		x.mu.Lock()
-		new := string(x.screen[x.seen:])
-		i := strings.Index(new, text)
-		if i >= 0 {
-			x.seen += i + len(text)
+		before, _, found := bytes.Cut(x.screen[x.seen:], []byte(text))
+		if found {
+			x.seen += len(before) + len(text)
 		}
-		gone := x.gone
 		x.mu.Unlock()
 		switch {
-		case i >= 0:
-			return new[:i]
-		case gone:
+		case found:
+			return string(before)
+		case ended:
 			x.t.Fatalf("the program has ended, and %q was not shown", text)
 		}
 		select {
 		case <-x.change:
+		case <-x.exited:
+			ended = true // a last look
 		case <-limit.C:
 			x.t.Fatalf("%q was not shown", text)
 		}
@@ -141,9 +160,14 @@ func (x *terminal) keys(keys string) {
 // it was before.
 func (x *terminal) ended() int {
 	x.t.Helper()
-	timer := time.AfterFunc(2*time.Minute, func() { _ = x.cmd.Process.Kill() })
-	defer timer.Stop()
-	err := x.cmd.Wait()
+	select {
+	case <-x.exited:
+	case <-time.After(2 * time.Minute):
+		x.t.Fatal("the program does not end")
+	}
+	x.mu.Lock()
+	err := x.err
+	x.mu.Unlock()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		x.t.Fatal(err)
