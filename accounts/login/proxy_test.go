@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
