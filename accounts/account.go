@@ -90,8 +90,9 @@ type Account struct {
 	Reason string            `json:"reason,omitempty"`      // why it is not active
 	Since  time.Time         `json:"status_since,omitzero"` // zero: not known
 	UserID int64             `json:"user_id,omitempty"`
-	DC     int               `json:"dc"` // home data center
-	Proxy  string            `json:"-"`  // URL; may hold a password
+	KeyID  string            `json:"auth_key_id,omitempty"` // of its session; "": not known yet
+	DC     int               `json:"dc"`                    // home data center
+	Proxy  string            `json:"-"`                     // URL; may hold a password
 	Device Device            `json:"device,omitzero"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Pace   Pace              `json:"pace,omitzero"` // its own; see Pace.Or

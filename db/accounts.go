@@ -15,8 +15,9 @@ import (
 // Accounts keeps accounts and their sealed sessions, and writes down what happens to
 // them: see Events.
 type Accounts struct {
-	d   *DB
-	who string // makes the changes
+	d      *DB
+	who    string  // makes the changes
+	origin *Origin // of accounts that are created; nil: they begin here
 }
 
 var _ accounts.Store = (*Accounts)(nil)
@@ -26,7 +27,7 @@ func (d *DB) Accounts() *Accounts { return &Accounts{d: d} }
 
 // By returns the store as a worker or an operator uses it, whose name stands in the
 // events.
-func (s *Accounts) By(who string) *Accounts { return &Accounts{s.d, who} }
+func (s *Accounts) By(who string) *Accounts { return &Accounts{s.d, who, s.origin} }
 
 type accountRow struct {
 	ID        string `gorm:"primaryKey"`
@@ -34,6 +35,7 @@ type accountRow struct {
 	Status    string
 	Reason    string
 	UserID    int64
+	AuthKeyID *string
 	DC        int `gorm:"column:dc"`
 	Proxy     string
 	Device    accounts.Device   `gorm:"serializer:json"`
@@ -48,8 +50,13 @@ type accountRow struct {
 func (accountRow) TableName() string { return "accounts" }
 
 func (r *accountRow) account() accounts.Account {
+	var key string
+	if r.AuthKeyID != nil {
+		key = *r.AuthKeyID
+	}
 	return accounts.Account{
-		ID: accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
+		KeyID: key,
+		ID:    accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
 		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
 	}
@@ -67,7 +74,8 @@ func (sessionRow) TableName() string { return "sessions" }
 var errNoSession = errors.New("the sealed session is empty")
 
 // CreateAccount stores the account, its sealed session and the event in one
-// transaction; accounts.ErrExists if the name is taken. It sets times that are zero.
+// transaction; accounts.ErrExists if the name is taken, an *accounts.DuplicateError if
+// another account has the auth key. It sets times that are zero.
 func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed []byte) error {
 	if len(sealed) == 0 {
 		return s.d.fail(ctx, "insert account "+string(a.ID), errNoSession)
@@ -87,10 +95,16 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	if row.StatusSince.IsZero() {
 		row.StatusSince = row.CreatedAt
 	}
+	if a.KeyID != "" {
+		row.AuthKeyID = &a.KeyID
+	}
 	err := s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.origin.admit(tx, s.d, a); err != nil {
+			return err
+		}
 		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
 		if made.Error == nil && made.RowsAffected == 0 {
-			return accounts.ErrExists
+			return whoHas(tx, a)
 		}
 		if made.Error != nil {
 			return made.Error
@@ -98,7 +112,10 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 		if err := tx.Create(&sessionRow{Account: string(a.ID), Sealed: sealed, UpdatedAt: now}).Error; err != nil {
 			return err
 		}
-		return s.d.addEvent(tx, accounts.Event{Account: a.ID, Kind: accounts.EventAdded, To: a.Status, Reason: a.Reason, Who: s.who})
+		if err := s.origin.savePeers(ctx, tx, s.d, a.ID); err != nil {
+			return err
+		}
+		return s.d.addEvent(tx, accounts.Event{Account: a.ID, Kind: accounts.EventAdded, To: a.Status, Reason: s.origin.told(a), Who: s.who})
 	})
 	return s.d.fail(ctx, "insert account "+string(a.ID), err)
 }

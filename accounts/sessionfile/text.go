@@ -27,6 +27,9 @@ func readText(data []byte, want Format) (Found, error) {
 		return Found{}, err
 	}
 	if f == Gotd {
+		if want == "" && othersJSON([]byte(text)) {
+			return Found{}, unknown("the JSON has neither Version nor Data, which gotd's has")
+		}
 		return readGotd([]byte(text))
 	}
 	if len(text) > maxString {
@@ -67,7 +70,7 @@ func detectText(text string, want Format) (Format, error) {
 	got := sniffText(text)
 	switch {
 	case want == "" && got == "":
-		return "", unknown("neither a string of Telethon, Pyrogram, GramJS or mtcute, nor gotd's JSON, nor SQLite, nor tdata; name its format to hear what is wrong with it")
+		return "", noSession(text)
 	case want == "":
 		return got, nil
 	case want == TData:

@@ -21,15 +21,19 @@ import (
 )
 
 func accountsCommand(env *cli.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "accounts", Short: "Add, list, show, pause, resume and pace accounts, and what happened to them"}
+	cmd := &cobra.Command{Use: "accounts", Short: "Add, log in, list, show, pause, resume and pace accounts, and what happened to them"}
 	cmd.AddCommand(
 		accountsAdd(env),
+		accountsLogin(env),
 		accountsList(env),
 		accountsShow(env),
 		accountsEvents(env),
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
+		accountsImport(env),
+		accountsExport(env),
+		accountsRemove(env),
 	)
 	return cmd
 }
@@ -384,7 +388,7 @@ func printAccount(env *cli.Env, a accountView) error {
 	for _, row := range [][2]string{
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"since", cli.Time(a.Since)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
-		{"user id", number(a.UserID)}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
+		{"user id", number(a.UserID)}, {"auth key id", a.KeyID}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
 		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {

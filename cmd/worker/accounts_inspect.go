@@ -50,7 +50,7 @@ func inspect(ctx context.Context, env *cli.Env, path string, o sessionfile.Optio
 // somebody has named the wrong thing.
 func readSessions(ctx context.Context, env *cli.Env, path string, o sessionfile.Options) (found []sessionfile.Found, err error) {
 	if path == "-" {
-		found, err = sessionfile.ReadFrom(ctx, env.Stdin, o)
+		found, err = sessionfile.ReadFrom(ctx, cli.Reader(ctx, env.Stdin), o)
 	} else {
 		found, err = sessionfile.Read(ctx, path, o)
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,8 +45,12 @@ type ran struct {
 // runIn runs a command in this process, with the environment given and nothing
 // else.
 func runIn(ctx context.Context, env map[string]string, stdin string, args ...string) ran {
+	return runWith(ctx, env, strings.NewReader(stdin), args...)
+}
+
+func runWith(ctx context.Context, env map[string]string, stdin io.Reader, args ...string) ran {
 	var out, errs bytes.Buffer
-	code := run(ctx, args, func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
+	code := run(ctx, args, func(k string) string { return env[k] }, stdin, &out, &errs)
 	return ran{code, out.String(), errs.String()}
 }
 

@@ -25,6 +25,7 @@ var imports = map[string][]string{
 	"jobs":                     base,
 	"accounts/sessionfile":     base,
 	"accounts/pool":            {"accounts", "batching", "internal/rpcerror"},
+	"accounts/login":           {"accounts", "accounts/pool", "internal/rpcerror"},
 	"peers/resolver":           append([]string{"internal/rpcerror"}, base...),
 	"jobs/dispatch":            append([]string{"jobs"}, base...),
 	"jobs/raw":                 append([]string{"jobs", "internal/tljson"}, base...),
@@ -76,7 +77,7 @@ const producer = "cmd/enqueue"
 
 // opensSessions is what gives that ability.
 var opensSessions = []string{
-	"accounts/pool", "jobs/handlers", "internal/tgsim", "cmd/worker",
+	"accounts/pool", "accounts/login", "jobs/handlers", "internal/tgsim", "cmd/worker",
 	"github.com/gotd/td/telegram", "github.com/gotd/td/mtproto",
 }
 
