@@ -160,14 +160,10 @@ func TestLeaveOneByOne(t *testing.T) {
 func TestLabels(t *testing.T) {
 	t.Parallel()
 	forEachDB(t, 4, func(t *testing.T, d *db.DB) {
-		session, err := accounts.ParseSession(gotdJSON(t, nil))
-		if err != nil {
-			t.Fatal(err)
-		}
 		registry := accounts.NewRegistry(d.Accounts(), newKeys(t))
 		for i, region := range []string{"eu", "eu", "eu", "us"} {
 			a := accounts.Account{ID: accounts.ID(fmt.Sprint("r", i)), Labels: map[string]string{"region": region, "n": fmt.Sprint(i)}}
-			if _, err := registry.Add(t.Context(), a, session); err != nil {
+			if _, err := registry.Add(t.Context(), a, sessionOf(t, a.ID)); err != nil {
 				t.Fatal(err)
 			}
 		}

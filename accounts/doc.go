@@ -20,6 +20,9 @@
 // Telegram answers may only make it worse off; every change is an Event. Accounts of
 // any status are leased: the holder of a parked one does not use it.
 //
+// Borrow gives an account's session to somebody who is no worker: workers give it back
+// first, and get it again.
+//
 // The package knows neither Telegram's wire nor SQL: package accounts/pool
-// connects, package db stores. It does not log in, and it does not retry.
+// connects, accounts/login logs in, package db stores. It does not retry.
 package accounts

@@ -12,6 +12,10 @@ var (
 	ErrNotFound = errors.New("no such account")
 	// ErrExists: the name is taken.
 	ErrExists = errors.New("account exists already")
+	// ErrReserved: another program keeps workers off the account, and uses it alone.
+	ErrReserved = errors.New("account is reserved by another command")
+	// ErrOtherUser: the session is another Telegram user's than the account.
+	ErrOtherUser = errors.New("the session belongs to another Telegram user than the account")
 	// ErrLeaseLost: the lease that a write or a call relied on is not, or no
 	// longer, this worker's. Nothing was written.
 	ErrLeaseLost = errors.New("account lease lost")
@@ -24,6 +28,20 @@ var (
 	// ErrFrozen: Telegram has frozen the account.
 	ErrFrozen = errors.New("account is frozen")
 )
+
+// DuplicateError: an account that was to be added is there already, under its own name
+// or another.
+type DuplicateError struct {
+	Account ID    // that has the session, or another one of the same user
+	UserID  int64 // of both; 0: they have the same auth key
+}
+
+func (e *DuplicateError) Error() string {
+	if e.UserID != 0 {
+		return fmt.Sprintf("account %s is the same user, %d, with another session", e.Account, e.UserID)
+	}
+	return fmt.Sprintf("account %s has the same auth key", e.Account)
+}
 
 // FloodWaitError reports a pause that Telegram demanded: of one method, of what is
 // sent into one chat, or, with neither, of the whole account. Source:

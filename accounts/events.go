@@ -12,6 +12,10 @@ const (
 	EventVerdict EventKind = "verdict"    // Telegram says To, and the account stays From: it is paused, or worse off
 	EventFlood   EventKind = "flood_wait" // Telegram demanded a pause
 	EventAlarm   EventKind = "alarm"      // an operator should know
+
+	EventSet      EventKind = "set"      // its settings were changed
+	EventExported EventKind = "exported" // its session was written to a file
+	EventRemoved  EventKind = "removed"  // the account was From until then
 )
 
 // Event is one line in an account's log.

@@ -82,7 +82,7 @@ type Holding struct {
 }
 
 // Standing is the status of an account that a worker holds; Status is "" if there is no
-// such account any more.
+// such account any more, or somebody has reserved it.
 type Standing struct {
 	Account ID
 	Status  Status

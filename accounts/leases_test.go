@@ -40,13 +40,10 @@ func forEachDB(t *testing.T, count int, test func(*testing.T, *db.DB)) {
 			if err := d.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			session, err := accounts.ParseSession(gotdJSON(t, nil))
-			if err != nil {
-				t.Fatal(err)
-			}
 			registry := accounts.NewRegistry(d.Accounts(), newKeys(t))
 			for i := range count {
-				if _, err := registry.Add(t.Context(), accounts.Account{ID: accounts.ID(fmt.Sprint("a", i))}, session); err != nil {
+				a := accounts.Account{ID: accounts.ID(fmt.Sprint("a", i))}
+				if _, err := registry.Add(t.Context(), a, sessionOf(t, a.ID)); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Store keeps accounts and their sealed sessions. Package db implements it.
 type Store interface {
 	// CreateAccount stores the account and its sealed session, and writes the event
-	// down, in one transaction; ErrExists if the name is taken.
+	// down, in one transaction; ErrExists if the name is taken, a *DuplicateError if
+	// another account has the auth key.
 	CreateAccount(ctx context.Context, a Account, sealed []byte) error
 	// Account returns ErrNotFound for an unknown name.
 	Account(ctx context.Context, id ID) (Account, error)
@@ -31,6 +33,20 @@ type Store interface {
 	// SaveSession replaces the sealed session while the lease is in force;
 	// ErrLeaseLost otherwise.
 	SaveSession(ctx context.Context, l Lease, sealed []byte) error
+	// SetAccount changes proxy, application, device, labels and Secrets to those of a, and
+	// writes the event down, in one transaction; ErrChanged if the account was updated at
+	// another time than was, ErrNotFound for an unknown name.
+	SetAccount(ctx context.Context, a Account, was time.Time, told string) error
+	// Unkeyed lists accounts of which the auth key's id is not stored, as Accounts.
+	Unkeyed(ctx context.Context, after ID, limit int) ([]Unkeyed, error)
+	// SetKeyIDs stores ids of auth keys where there are none. It returns who has the
+	// same key as another account, and stores nothing for them.
+	SetKeyIDs(ctx context.Context, ids map[ID]string) ([]ID, error)
+	// ReplaceSession stores the session of a new login, and makes the account active
+	// that needed one, in one transaction with the event. Of a it takes name, user id,
+	// auth key id and data center. ErrOtherUser if the account is another user's, a
+	// *StatusError if it needs no login, ErrNotFound for an unknown name.
+	ReplaceSession(ctx context.Context, a Account, sealed []byte) error
 }
 
 // Registry is the store of accounts as a worker or operator with the key sees
@@ -45,7 +61,8 @@ func NewRegistry(store Store, keys Keyset) *Registry {
 	return &Registry{store: store, keys: keys}
 }
 
-// Add stores a new account with its session; ErrExists if the name is taken.
+// Add stores a new account with its session; ErrExists if the name is taken, a
+// *DuplicateError if another account has the session.
 func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, error) {
 	a = a.withDefaults()
 	if a.DC == 0 {
@@ -54,19 +71,28 @@ func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, erro
 	if err := a.validate(); err != nil {
 		return Account{}, err
 	}
+	a.KeyID = s.Key.idText()
 	sealed, err := r.keys.seal(a.ID, s)
 	if err != nil {
 		return Account{}, err
 	}
-	if err := r.store.CreateAccount(ctx, a, sealed); err != nil {
+	hidden, err := r.keys.hide(a)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := r.store.CreateAccount(ctx, hidden, sealed); err != nil {
 		return Account{}, fmt.Errorf("add account %s: %w", a.ID, err)
 	}
 	return a, nil
 }
 
-// Account returns one account.
+// Account returns one account, with its secrets: ErrWrongKey if they do not open.
 func (r *Registry) Account(ctx context.Context, id ID) (Account, error) {
-	return r.store.Account(ctx, id)
+	a, err := r.store.Account(ctx, id)
+	if err != nil {
+		return Account{}, err
+	}
+	return r.keys.reveal(a)
 }
 
 // Session opens the account's session.
@@ -78,7 +104,7 @@ func (r *Registry) Session(ctx context.Context, id ID) (Session, error) {
 	return r.keys.open(id, sealed)
 }
 
-// SaveSession replaces the session of a leased account.
+// SaveSession replaces the session of a leased account by one with the same auth key.
 func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 	sealed, err := r.keys.seal(l.Account, s)
 	if err != nil {
@@ -88,6 +114,19 @@ func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 		return fmt.Errorf("save session of account %s: %w", l.Account, err)
 	}
 	return nil
+}
+
+// LogIn stores the session of a new login of an account that needs one; see Store. Who
+// holds the account finds it within seconds: it does not connect before.
+func (r *Registry) LogIn(ctx context.Context, id ID, userID int64, s Session) (Account, error) {
+	sealed, err := r.keys.seal(id, s)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := r.store.ReplaceSession(ctx, Account{ID: id, UserID: userID, KeyID: s.Key.idText(), DC: s.DC}, sealed); err != nil {
+		return Account{}, fmt.Errorf("log in account %s: %w", id, err)
+	}
+	return r.Account(ctx, id)
 }
 
 // SetStatus changes an account's status, or writes down the verdict that it does not

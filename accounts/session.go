@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1" // #nosec: MTProto defines the key id as SHA-1
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,12 @@ func (k AuthKey) ID() [8]byte {
 	}
 	sum := sha1.Sum(k.b[:])
 	return [8]byte(sum[12:])
+}
+
+// idText is ID as accounts store and show it: 16 hex digits.
+func (k AuthKey) idText() string {
+	id := k.ID()
+	return hex.EncodeToString(id[:])
 }
 
 // IsZero tells a missing key.

@@ -33,6 +33,18 @@ func gotdJSON(t testing.TB, change func(data map[string]any)) []byte {
 	return b
 }
 
+// sessionOf makes a session with a key of its own for each account.
+func sessionOf(t testing.TB, id accounts.ID) accounts.Session {
+	t.Helper()
+	key := make([]byte, 256)
+	copy(key, "key of "+id)
+	k, err := accounts.NewAuthKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accounts.Session{DC: 2, Key: k}
+}
+
 func TestParseSession(t *testing.T) {
 	s, err := accounts.ParseSession(gotdJSON(t, nil))
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 // Accounts keeps accounts and their sealed sessions, and writes down what happens to
 // them: see Events.
 type Accounts struct {
-	d   *DB
-	who string // makes the changes
+	d      *DB
+	who    string  // makes the changes
+	origin *Origin // of accounts that are created; nil: they begin here
 }
 
 var _ accounts.Store = (*Accounts)(nil)
@@ -26,7 +27,7 @@ func (d *DB) Accounts() *Accounts { return &Accounts{d: d} }
 
 // By returns the store as a worker or an operator uses it, whose name stands in the
 // events.
-func (s *Accounts) By(who string) *Accounts { return &Accounts{s.d, who} }
+func (s *Accounts) By(who string) *Accounts { return &Accounts{s.d, who, s.origin} }
 
 type accountRow struct {
 	ID        string `gorm:"primaryKey"`
@@ -34,8 +35,11 @@ type accountRow struct {
 	Status    string
 	Reason    string
 	UserID    int64
-	DC        int `gorm:"column:dc"`
-	Proxy     string
+	AuthKeyID *string
+	DC        int    `gorm:"column:dc"`
+	Proxy     string // as it may be shown; in the clear in rows of older versions
+	APIID     int    `gorm:"column:api_id"`
+	Secrets   []byte
 	Device    accounts.Device   `gorm:"serializer:json"`
 	Labels    map[string]string `gorm:"serializer:json"`
 	Pace      pace
@@ -48,9 +52,14 @@ type accountRow struct {
 func (accountRow) TableName() string { return "accounts" }
 
 func (r *accountRow) account() accounts.Account {
+	var key string
+	if r.AuthKeyID != nil {
+		key = *r.AuthKeyID
+	}
 	return accounts.Account{
-		ID: accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
-		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
+		KeyID: key,
+		ID:    accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
+		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: accounts.Proxy(r.Proxy), APIID: r.APIID, Secrets: r.Secrets, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
 	}
 }
@@ -67,7 +76,8 @@ func (sessionRow) TableName() string { return "sessions" }
 var errNoSession = errors.New("the sealed session is empty")
 
 // CreateAccount stores the account, its sealed session and the event in one
-// transaction; accounts.ErrExists if the name is taken. It sets times that are zero.
+// transaction; accounts.ErrExists if the name is taken, an *accounts.DuplicateError if
+// another account has the auth key. It sets times that are zero.
 func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed []byte) error {
 	if len(sealed) == 0 {
 		return s.d.fail(ctx, "insert account "+string(a.ID), errNoSession)
@@ -75,7 +85,7 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	now := stamp{exact(time.Now())}
 	row := accountRow{
 		ID: string(a.ID), Kind: string(a.Kind), Status: string(a.Status), Reason: a.Reason, UserID: a.UserID,
-		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
+		DC: a.DC, Proxy: string(a.Proxy), APIID: a.APIID, Secrets: a.Secrets, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
 		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)}, StatusSince: stamp{exact(a.Since)},
 	}
 	if row.CreatedAt.IsZero() {
@@ -87,10 +97,16 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	if row.StatusSince.IsZero() {
 		row.StatusSince = row.CreatedAt
 	}
+	if a.KeyID != "" {
+		row.AuthKeyID = &a.KeyID
+	}
 	err := s.d.run(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.origin.admit(tx, s.d, a); err != nil {
+			return err
+		}
 		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
 		if made.Error == nil && made.RowsAffected == 0 {
-			return accounts.ErrExists
+			return whoHas(tx, a)
 		}
 		if made.Error != nil {
 			return made.Error
@@ -98,7 +114,10 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 		if err := tx.Create(&sessionRow{Account: string(a.ID), Sealed: sealed, UpdatedAt: now}).Error; err != nil {
 			return err
 		}
-		return s.d.addEvent(tx, accounts.Event{Account: a.ID, Kind: accounts.EventAdded, To: a.Status, Reason: a.Reason, Who: s.who})
+		if err := s.origin.savePeers(ctx, tx, s.d, a.ID); err != nil {
+			return err
+		}
+		return s.d.addEvent(tx, accounts.Event{Account: a.ID, Kind: accounts.EventAdded, To: a.Status, Reason: s.origin.told(a), Who: s.who})
 	})
 	return s.d.fail(ctx, "insert account "+string(a.ID), err)
 }

@@ -229,7 +229,7 @@ func TestRenewRacesClaim(t *testing.T) {
 	}
 }
 
-// What belongs to an account goes with it, except for its outcomes and token.
+// What belongs to an account goes with it, except for its outcomes, events and token.
 func TestAccountGone(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		addAccounts(t, d, "alice", "bob")
@@ -239,7 +239,7 @@ func TestAccountGone(t *testing.T) {
 		flood(t, d, accounts.Flood{Account: "alice", Method: "m"}, time.Hour)
 		flood(t, d, accounts.Flood{Account: "alice", Chat: 1}, time.Hour)
 		d.exec(t, "DELETE FROM accounts WHERE id = 'alice'")
-		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods", "chat_floods", "account_events"} {
+		for _, table := range []string{"sessions", "peers", "peer_usernames", "floods", "chat_floods"} {
 			if n := d.count(t, "SELECT count(*) FROM "+table+" WHERE account = 'alice'"); n != 0 {
 				t.Errorf("%d rows are left in %s", n, table)
 			}

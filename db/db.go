@@ -102,20 +102,26 @@ func (d *DB) run(ctx context.Context) *gorm.DB { return d.gorm.WithContext(ctx) 
 // a batch with tables by lookups must not keep the plan that was best while they
 // were small: it reads all of the table for every row of the batch.
 func (d *DB) planned(ctx context.Context) *gorm.DB {
-	g := d.run(ctx)
+	return d.plannedIn(ctx, d.gorm)
+}
+
+// plannedIn is planned for a statement of a transaction.
+func (d *DB) plannedIn(ctx context.Context, tx *gorm.DB) *gorm.DB {
+	g := tx.WithContext(ctx)
 	if !d.lite {
-		g.Statement.ConnPool = unprepared{d.pool}
+		g.Statement.ConnPool = unprepared{g.Statement.ConnPool}
 	}
 	return g
 }
 
-// unprepared is a pool of connections to Postgres that prepares no statements.
-type unprepared struct{ *sql.DB }
+// unprepared is a connection to Postgres, or a pool of them, that prepares no
+// statements.
+type unprepared struct{ gorm.ConnPool }
 
 func (p unprepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return p.DB.ExecContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+	return p.ConnPool.ExecContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 }
 
 func (p unprepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return p.DB.QueryContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+	return p.ConnPool.QueryContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 }

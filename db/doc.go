@@ -21,8 +21,8 @@
 //   - A flush of peers, of any accounts, is one statement in Postgres. It locks the
 //     accounts that it writes for in the order of their names, as whoever locks
 //     several has to, and nothing if nothing changed.
-//   - Table sessions is touched by CreateAccount, Session and SaveSession alone, so
-//     that everything else works for a role that may not read it.
+//   - Table sessions is touched by CreateAccount, Session, SaveSession and Unkeyed
+//     alone, so that everything else works for a role that may not read it.
 //
 // It does not retry: a write whose answer was lost may have happened, and only
 // the caller knows if a repeat is harmless. It does not cache, it migrates only

@@ -11,7 +11,7 @@ import (
 )
 
 // Events is the log of what happened to accounts. Of each account the latest 100 of
-// each kind are kept; it goes with its account.
+// each kind are kept. Of one that was removed what was done with it stays.
 type Events struct{ d *DB }
 
 // Events returns the log of accounts.

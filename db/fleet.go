@@ -10,11 +10,12 @@ import (
 const members = `SELECT id, labels, weight, capacity, registered_at, expires_at, {now} AS now
 	FROM workers WHERE expires_at > {now} ORDER BY id`
 
-// groups counts accounts by what makes their set (see setOf), and by the live worker
+// groups counts accounts that are not reserved by what makes their set (see setOf), and by the live worker
 // that holds them. It reads all of both tables: 10,000 accounts take some milliseconds.
 const groups = `SELECT a.status NOT IN ('active', 'restricted') AS parked, coalesce(a.labels, '') AS labels, coalesce(w.id, '') AS worker,
 		count(*) AS accounts
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id LEFT JOIN workers w ON w.id = l.worker AND w.expires_at > {now}
+	WHERE NOT ` + reservedNow + `
 	GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
 
 // Fleet looks at all live workers and accounts, for a worker or somebody else.

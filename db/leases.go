@@ -81,7 +81,7 @@ const claimPostgres = `
 		WHERE (l.worker IS NULL
 			OR l.worker IN (SELECT id FROM dead)
 			OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-			AND ` + setOf + ` IN (SELECT jsonb_array_elements_text(CAST(@sets AS jsonb)))
+			AND NOT ` + reservedNow + ` AND ` + setOf + ` IN (SELECT jsonb_array_elements_text(CAST(@sets AS jsonb)))
 		ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM me) THEN CAST(@n AS bigint) ELSE 0 END
 		FOR NO KEY UPDATE OF a SKIP LOCKED
 	), granted AS (
@@ -102,7 +102,7 @@ const claimSQLite = `
 	FROM accounts a LEFT JOIN leases l ON l.account = a.id
 	WHERE (l.worker IS NULL
 		OR NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = l.worker))
-		AND ` + setOf + ` IN (SELECT value FROM json_each(@sets))
+		AND NOT ` + reservedNow + ` AND ` + setOf + ` IN (SELECT value FROM json_each(@sets))
 	ORDER BY a.id LIMIT CASE WHEN EXISTS (SELECT 1 FROM workers WHERE id = @worker AND expires_at > {now}) THEN @n ELSE 0 END
 	ON CONFLICT (account) DO UPDATE SET worker = excluded.worker, token = excluded.token
 	RETURNING account, token, (SELECT status FROM accounts WHERE id = account) AS status`
@@ -114,8 +114,8 @@ type grantRow struct {
 	Seen    int
 }
 
-// Claim grants at most n accounts that no live worker holds and that are of one of the
-// sets, in the order of their names. A worker whose time has run out
+// Claim grants at most n accounts that no live worker holds, that are not reserved and
+// are of one of the sets, in the order of their names. A worker whose time has run out
 // gets none.
 func (s *Leases) Claim(ctx context.Context, worker string, sets []string, n int) ([]accounts.Grant, error) {
 	if n <= 0 || len(sets) == 0 {
@@ -175,13 +175,15 @@ func (s *Leases) claimPostgres(ctx context.Context, args map[string]any, n int) 
 	}
 }
 
-const standings = `SELECT l.account, coalesce(a.status, '') AS status FROM leases l LEFT JOIN accounts a ON a.id = l.account
-	WHERE l.worker = ? AND (a.id IS NULL OR a.status <> 'active') ORDER BY l.account`
+const standings = `SELECT l.account, CASE WHEN ` + reservedNow + ` THEN '' ELSE coalesce(a.status, '') END AS status
+	FROM leases l LEFT JOIN accounts a ON a.id = l.account
+	WHERE l.worker = ? AND (a.id IS NULL OR a.status <> 'active' OR ` + reservedNow + `) ORDER BY l.account`
 
-// Standings names accounts that the worker holds but that are not active, or gone.
+// Standings names accounts that the worker holds but that are not active, or gone for
+// it: removed or reserved.
 func (s *Leases) Standings(ctx context.Context, worker string) ([]accounts.Standing, error) {
 	var found []accounts.Standing
-	err := s.d.planned(ctx).Raw(standings, worker).Scan(&found).Error
+	err := s.d.planned(ctx).Raw(s.d.sql(standings), worker).Scan(&found).Error
 	if err != nil {
 		return nil, s.d.fail(ctx, "look at the statuses of accounts of worker "+worker, err)
 	}

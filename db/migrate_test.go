@@ -193,7 +193,16 @@ func TestRoleWithoutSessions(t *testing.T) {
 	use("claim", err)
 	use("retire", ls.Retire(ctx, "w2"))
 	use("unregister", ls.Unregister(ctx, "w2"))
+	_, err = as.SetKeyIDs(ctx, map[accounts.ID]string{"alice": "aa"})
+	use("set key ids", err)
+	_, err = as.OfKey(ctx, "aa")
+	use("account of a key", err)
+	use("reserve", ls.Reserve(ctx, "alice", time.Minute))
+	_, _, err = ls.Take(ctx, "w2", "alice")
+	use("take", err)
+	use("unreserve", ls.Unreserve(ctx, "alice"))
 	if _, err = as.Session(ctx, "alice"); err == nil || errors.Is(err, accounts.ErrNotFound) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("session: %v, want a refusal", err)
 	}
+	use("remove", as.Remove(ctx, "alice", ""))
 }

@@ -24,31 +24,34 @@ const refreshSeen = time.Hour
 // stored by the database, in Postgres by one statement.
 func (s *Peers) SavePeers(ctx context.Context, seen []peers.Sighting) error {
 	op := fmt.Sprintf("save %d sightings of peers", len(seen))
-	b, err := fold(seen).batch(s.d.dialect)
-	if err != nil {
-		return s.d.fail(ctx, op, err)
-	}
-	if len(b.rows) == 0 {
-		return nil
-	}
-	rows, err := b.param()
-	if err != nil {
-		return s.d.fail(ctx, op, err)
-	}
-	write := func(tx *gorm.DB) error {
-		for _, stmt := range s.save {
-			if err := tx.Exec(stmt, map[string]any{"batch": rows}).Error; err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if s.d.lite {
-		err = s.d.run(ctx).Transaction(write)
-	} else {
-		err = write(s.d.planned(ctx))
+	rows, err := s.flush(seen)
+	switch {
+	case err != nil || rows == "":
+	case s.d.lite:
+		err = s.d.run(ctx).Transaction(func(tx *gorm.DB) error { return s.write(tx, rows) })
+	default:
+		err = s.write(s.d.planned(ctx), rows)
 	}
 	return s.d.fail(ctx, op, err)
+}
+
+// flush is sightings as the parameter of write; "" if there is nothing to write.
+func (s *Peers) flush(seen []peers.Sighting) (rows string, err error) {
+	b, err := fold(seen).batch(s.d.dialect)
+	if err != nil || len(b.rows) == 0 {
+		return "", err
+	}
+	return b.param()
+}
+
+// write stores a flush. In SQLite tx has to be a transaction.
+func (s *Peers) write(tx *gorm.DB, rows string) error {
+	for _, stmt := range s.save {
+		if err := tx.Exec(stmt, map[string]any{"batch": rows}).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // What peers.Merge takes from the row {new} over the row {old}. 8 is flagMin.

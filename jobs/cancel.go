@@ -49,9 +49,14 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	return c.cancelOn(ctx, account, id)
+}
+
+// cancelOn is Cancel of a job on an account's line.
+func (c *Client) cancelOn(ctx context.Context, account accounts.ID, id string) error {
 	q := Queue(account)
 	keys := []string{taskKey(q, id), CancelledKey(account), OwnerKey(account)}
-	err = c.move(ctx, "cancel", cancelScript, keys, account, id)
+	err := c.move(ctx, "cancel", cancelScript, keys, account, id)
 	if !errors.Is(err, ErrRunning) {
 		return err
 	}

@@ -79,8 +79,8 @@ func (k Key) BotAPIID() int64 {
 	}
 }
 
-// keyOfBotAPI is the inverse of BotAPIID; the Key is invalid if id is no peer's.
-func keyOfBotAPI(id int64) Key {
+// KeyOfBotAPI is the inverse of BotAPIID; the Key is not Valid if id is no peer's.
+func KeyOfBotAPI(id int64) Key {
 	switch {
 	case id > 0:
 		return Key{User, id}

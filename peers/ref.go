@@ -61,7 +61,7 @@ func ChannelRef(id int64) Ref { return Key{Channel, id}.Ref() }
 
 // BotAPIRef returns the reference that a Bot API id stands for: positive ids are
 // users, small negative ones chats, large negative ones channels.
-func BotAPIRef(id int64) Ref { return keyOfBotAPI(id).Ref() }
+func BotAPIRef(id int64) Ref { return KeyOfBotAPI(id).Ref() }
 
 // UsernameRef returns the reference to a username, given without "@", any case.
 func UsernameRef(name string) Ref {

@@ -91,8 +91,8 @@ func (d *center) failed(ctx context.Context, l *link, r request, err error) erro
 	}
 	if answered {
 		switch {
-		case d.isAway() && d.refuses(err):
-			d.leave(l, true)
+		case d.refuses(err):
+			d.leave(l, d.isAway()) // at home the session may have been replaced meanwhile
 		case v.Class == rpcerror.Uninited || v.Class == rpcerror.Unbound:
 			d.leave(l, false) // the next one says again what client this is
 		}

@@ -84,8 +84,9 @@ func accountsEvents(env *cli.Env) *cobra.Command {
 		Short: "Show what happened to one account, or to all",
 		Long: `Show what happened to one account, or to all, the oldest first: when it was added,
 each change of its status with the reason and who made it, what Telegram said of it
-that changed nothing, flood waits and alarms. Of each account the latest 100 events of
-each kind are kept.
+that changed nothing, flood waits and alarms, and when its session was exported and the
+account removed. Of each account the latest 100 events of each kind are kept, and of one
+that was removed what was done with it.
 
 --follow goes on with what happens next until interrupted, and shows what has
 happened before only with --since. It looks once a second.`,
@@ -104,8 +105,8 @@ happened before only with --since. It looks once a second.`,
 			var filter db.EventFilter
 			if len(args) > 0 {
 				filter.Account = accounts.ID(args[0])
-				if _, err := store.Accounts().Account(ctx, filter.Account); err != nil {
-					return unknownAccount(ctx, store, args[0], err)
+				if err := knownEvents(ctx, store, filter.Account); err != nil {
+					return err
 				}
 			}
 			if asked := cmd.Flags().Changed("since"); asked && since == 0 {
@@ -134,6 +135,19 @@ happened before only with --since. It looks once a second.`,
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens next")
 	cmd.Flags().DurationVar(&since, "since", eventsSince, "how long ago the first event may lie; 0 is all there are")
 	return cmd
+}
+
+// knownEvents wants an account that exists, or did once.
+func knownEvents(ctx context.Context, store *db.DB, id accounts.ID) error {
+	_, err := store.Accounts().Account(ctx, id)
+	if !errors.Is(err, accounts.ErrNotFound) {
+		return err
+	}
+	past, lerr := store.Events().List(ctx, db.EventFilter{Account: id, Limit: 1})
+	if lerr != nil || len(past) > 0 {
+		return lerr
+	}
+	return unknownAccount(ctx, store, string(id), err)
 }
 
 // followEvents prints what a tail finds until ctx is done. It outlasts a database that
@@ -194,6 +208,8 @@ func eventText(e accounts.Event) string {
 		return fmt.Sprintf("%s, stays %s", e.To, e.From)
 	case accounts.EventAdded:
 		return fmt.Sprintf("added, %s", e.To)
+	case accounts.EventRemoved:
+		return fmt.Sprintf("removed, was %s", e.From)
 	}
 	return string(e.Kind)
 }

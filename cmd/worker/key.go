@@ -93,11 +93,17 @@ func writeNewKey(file string) error {
 	return writeSecret(file, data)
 }
 
-func writeSecret(file string, data []byte) error {
+// createNew makes a file that nobody else can read, and replaces none.
+func createNew(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists already; it is not replaced", filepath.Clean(file))
+		return nil, fmt.Errorf("%s exists already; it is not replaced", filepath.Clean(file))
 	}
+	return f, err
+}
+
+func writeSecret(file string, data []byte) error {
+	f, err := createNew(file)
 	if err != nil {
 		return err
 	}

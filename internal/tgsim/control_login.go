@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // accountRequest is a User as POST /accounts takes it, with what a login of it
@@ -15,6 +16,9 @@ type accountRequest struct {
 	Hint     string `json:"hint"`     // of the password
 	BotToken string `json:"bot_token"`
 	DC       int    `json:"dc"` // home; default: the server that is asked
+
+	CodeWays    []CodeWay `json:"code_ways"`    // see SetCodeWays
+	CodeTimeout int       `json:"code_timeout"` // in seconds
 }
 
 // addAccount adds a user with its password or token; a request that cannot be
@@ -23,12 +27,18 @@ func (s *Server) addAccount(req accountRequest) (u User, token string, status in
 	switch {
 	case req.Bot && (req.Password != "" || req.Hint != ""):
 		err = errors.New("a bot has no password")
+	case len(req.CodeWays) > 0 && digits(req.Phone) == "":
+		err = errors.New("code_ways are for an account with a phone")
+	case req.CodeTimeout < 0:
+		err = errors.New("code_timeout is a number of seconds")
 	case !req.Bot && req.BotToken != "":
 		err = errors.New("only a bot has a bot_token")
 	case req.BotToken != "" && req.ID == 0:
 		err = errors.New("a bot_token begins with the bot's id: give the id as well")
 	case req.BotToken != "":
 		err = checkToken(req.ID, req.BotToken)
+	default:
+		err = checkWays(req.CodeWays)
 	}
 	if err != nil {
 		return User{}, "", http.StatusBadRequest, err
@@ -38,6 +48,9 @@ func (s *Server) addAccount(req accountRequest) (u User, token string, status in
 	}
 	if req.Password != "" {
 		err = s.SetPassword(u.ID, req.Password, req.Hint)
+	}
+	if len(req.CodeWays) > 0 && err == nil {
+		err = s.SetCodeWays(req.Phone, time.Duration(req.CodeTimeout)*time.Second, req.CodeWays...)
 	}
 	if req.BotToken != "" {
 		err = s.SetBotToken(u.ID, req.BotToken)

@@ -57,6 +57,7 @@ type authKey struct {
 	refusal  *rpcError  // answers every call once set
 	layer    int        // of the last invokeWithLayer
 	inited   bool       // initConnection was seen
+	client   Client     // what it said last
 	salts    saltChain
 	sessions map[int64]*session
 	calls    map[*conn]struct{} // open connections that carried API calls
@@ -75,6 +76,25 @@ func newAuthKey(k crypto.AuthKey, salt int64, now time.Time) *authKey {
 		sessions: map[int64]*session{},
 		calls:    map[*conn]struct{}{},
 	}
+}
+
+// Client is what a client says of itself in initConnection; of long texts the beginning.
+type Client struct {
+	APIID                                  int
+	DeviceModel, SystemVersion, AppVersion string
+	SystemLangCode, LangPack, LangCode     string
+}
+
+// Clients is what the keys of a user said of their clients last, in no order.
+func (s *Server) Clients(userID int64) (said []Client) {
+	for _, k := range s.keysOf(userID) {
+		k.mu.Lock()
+		if k.inited {
+			said = append(said, k.client)
+		}
+		k.mu.Unlock()
+	}
+	return said
 }
 
 // account is the user signed in, 0 if none.
@@ -128,9 +148,9 @@ func (k *authKey) layerOf() int {
 	return k.layer
 }
 
-func (k *authKey) setInited() {
+func (k *authKey) setClient(c Client) {
 	k.mu.Lock()
-	k.inited = true
+	k.inited, k.client = true, c
 	k.mu.Unlock()
 }
 

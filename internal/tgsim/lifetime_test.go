@@ -29,7 +29,7 @@ func TestLoginCodeExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{world: newWorld()}
-		out, failed := s.newCode("15550100")
+		out, failed := s.newCode("15550100", 0)
 		if failed != nil {
 			t.Fatal(failed.text)
 		}

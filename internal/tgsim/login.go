@@ -17,7 +17,6 @@ import (
 const (
 	codeLife   = 5 * time.Minute
 	exportLife = time.Minute
-	qrLife     = 30 * time.Second
 	maxLogins  = 4_096 // codes, exports and QR tokens, each
 	codeDigits = 5
 )
@@ -26,6 +25,7 @@ const (
 type logins struct {
 	mu        sync.Mutex // guards below; taken after world.mu, before a key's
 	codes     map[string]*loginCode
+	ways      map[string]waysOf
 	exports   map[string]*exportedLogin
 	qr        map[string]*qrToken
 	passwords map[int64]*password
@@ -36,6 +36,7 @@ type logins struct {
 func newLogins() *logins {
 	return &logins{
 		codes:     map[string]*loginCode{},
+		ways:      map[string]waysOf{},
 		exports:   map[string]*exportedLogin{},
 		qr:        map[string]*qrToken{},
 		passwords: map[int64]*password{},
@@ -49,6 +50,8 @@ type loginCode struct {
 	hash, code string
 	until      time.Time
 	canceled   bool
+	way        CodeWay
+	nth        int // of the ways
 }
 
 // keyLogin is how far the login of a key has come; the key's mutex guards it.
@@ -162,10 +165,11 @@ func (s *Server) sendCode(c *call) (bin.Encoder, *rpcError) {
 			return nil, err
 		}
 	}
-	return s.newCode(number)
+	return s.newCode(number, 0)
 }
 
-func (s *Server) newCode(number string) (bin.Encoder, *rpcError) {
+// newCode makes the nth code of a login.
+func (s *Server) newCode(number string, nth int) (bin.Encoder, *rpcError) {
 	now := time.Now()
 	l := s.world.logins
 	l.mu.Lock()
@@ -180,13 +184,23 @@ func (s *Server) newCode(number string) (bin.Encoder, *rpcError) {
 	if _, known := l.codes[number]; !known && len(l.codes) >= maxLogins {
 		return nil, &rpcError{400, "PHONE_NUMBER_FLOOD"}
 	}
-	made := &loginCode{hash: randomHex(9), code: randomDigits(codeDigits), until: now.Add(codeLife)}
+	ways := l.ways[number]
+	way, ok := ways.way(nth)
+	if !ok {
+		return nil, &rpcError{406, "SEND_CODE_UNAVAILABLE"}
+	}
+	made := &loginCode{hash: randomHex(9), code: way.code(), until: now.Add(codeLife), way: way, nth: nth}
 	l.codes[number] = made
-	return made.sent(), nil
-}
-
-func (l *loginCode) sent() *tg.AuthSentCode {
-	return &tg.AuthSentCode{Type: &tg.AuthSentCodeTypeApp{Length: codeDigits}, PhoneCodeHash: l.hash}
+	sent := &tg.AuthSentCode{Type: way.sent(), PhoneCodeHash: made.hash}
+	if next, ok := ways.way(nth + 1); ok && len(ways.ways) > 0 {
+		if t := next.next(); t != nil {
+			sent.SetNextType(t)
+		}
+		if ways.timeout > 0 {
+			sent.SetTimeout(int(ways.timeout / time.Second))
+		}
+	}
+	return sent, nil
 }
 
 // codeLocked finds the code that hash stands for. It requires l.mu.
@@ -214,12 +228,12 @@ func (s *Server) resendCode(c *call) (bin.Encoder, *rpcError) {
 	}
 	l := s.world.logins
 	l.mu.Lock()
-	_, failed := l.codeLocked(number, req.PhoneCodeHash)
+	made, failed := l.codeLocked(number, req.PhoneCodeHash)
 	l.mu.Unlock()
 	if failed != nil {
 		return nil, failed
 	}
-	return s.newCode(number)
+	return s.newCode(number, made.nth+1)
 }
 
 // cancelCode: core.telegram.org/method/auth.cancelCode.
@@ -244,7 +258,7 @@ func (s *Server) cancelCode(c *call) (bin.Encoder, *rpcError) {
 }
 
 // signIn: core.telegram.org/method/auth.signIn. A wrong code leaves the right
-// one valid; the right one works once.
+// one valid; the right one works once. One that came by email has a place of its own.
 func (s *Server) signIn(c *call) (bin.Encoder, *rpcError) {
 	var req tg.AuthSignInRequest
 	if err := decode(c, &req); err != nil {
@@ -260,24 +274,30 @@ func (s *Server) signIn(c *call) (bin.Encoder, *rpcError) {
 			return nil, err
 		}
 	}
-	if err := s.useCode(number, req.PhoneCodeHash, req.PhoneCode, known); err != nil {
+	if err := s.useCode(number, &req, known); err != nil {
 		return nil, err
 	}
 	if !known {
-		return nil, &rpcError{400, "PHONE_NUMBER_UNOCCUPIED"}
+		return &tg.AuthAuthorizationSignUpRequired{}, nil
 	}
 	return s.enter(c, u.ID)
 }
 
 // useCode checks a code; spend takes it out of use.
-func (s *Server) useCode(number, hash, code string, spend bool) *rpcError {
+func (s *Server) useCode(number string, req *tg.AuthSignInRequest, spend bool) *rpcError {
 	l := s.world.logins
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	made, failed := l.codeLocked(number, hash)
-	switch {
-	case failed != nil:
+	made, failed := l.codeLocked(number, req.PhoneCodeHash)
+	if failed != nil {
 		return failed
+	}
+	code := req.PhoneCode
+	if made.way == CodeByEmail {
+		mail, _ := req.EmailVerification.(*tg.EmailVerificationCode)
+		code = mail.GetCode()
+	}
+	switch {
 	case code == "":
 		return &rpcError{400, "PHONE_CODE_EMPTY"}
 	case code != made.code:

@@ -64,9 +64,9 @@ func (s *Server) exportLoginToken(c *call, user int64) (bin.Encoder, *rpcError) 
 	}
 	if accepted == nil {
 		text = string(randomBytes(32))
-		l.qr[text] = &qrToken{key: k, server: s, except: req.ExceptIDs, until: now.Add(qrLife)}
+		l.qr[text] = &qrToken{key: k, server: s, except: req.ExceptIDs, until: now.Add(s.cfg.LoginTokenLife)}
 		l.mu.Unlock()
-		return &tg.AuthLoginToken{Expires: int(now.Add(qrLife).Unix()), Token: []byte(text)}, nil
+		return &tg.AuthLoginToken{Expires: int(now.Add(s.cfg.LoginTokenLife).Unix()), Token: []byte(text)}, nil
 	}
 	l.mu.Unlock()
 	if dc := s.world.home(accepted.user); dc != s.cfg.DC {
@@ -158,6 +158,20 @@ func (s *Server) acceptLoginToken(c *call, user int64, now time.Time) (bin.Encod
 		DateCreated:     int(now.Unix()),
 		DateActive:      int(now.Unix()),
 	}, nil
+}
+
+// LoginTokens are the tokens of QR codes that may be scanned now.
+func (s *Server) LoginTokens() (tokens [][]byte) {
+	now := time.Now()
+	l := s.world.logins
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for token, t := range l.qr {
+		if t.user == 0 && t.until.After(now) {
+			tokens = append(tokens, []byte(token))
+		}
+	}
+	return tokens
 }
 
 // locked reports whether a user has a 2FA password.

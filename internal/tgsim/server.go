@@ -51,6 +51,8 @@ type Config struct {
 	// AfterTimeout is how long a call waits for an invokeAfterMsg reference
 	// that the server has not received; default 1s.
 	AfterTimeout time.Duration
+	// LoginTokenLife is how long a QR code may be scanned; default 30s.
+	LoginTokenLife time.Duration
 	// OneConnectionPerKey revokes a key (406 AUTH_KEY_DUPLICATED) when it sends
 	// API calls on two connections that are open at the same time. Telegram
 	// does so for two addresses; on loopback every connection counts as one.
@@ -70,6 +72,7 @@ func (c Config) withDefaults() Config {
 	c.GzipFrom = cmp.Or(c.GzipFrom, packResult)
 	c.OpenTimeout = cmp.Or(c.OpenTimeout, 30*time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
+	c.LoginTokenLife = cmp.Or(c.LoginTokenLife, 30*time.Second)
 	c.AfterTimeout = cmp.Or(c.AfterTimeout, time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -57,10 +57,11 @@ func unwrap(k *authKey, body []byte) unwrapped {
 			k.setLayer(layer)
 		case tg.InitConnectionRequestTypeID:
 			b.Skip(4)
-			if u.refused = skipInitConnection(b); u.refused != nil {
+			var told Client
+			if told, u.refused = readInitConnection(b); u.refused != nil {
 				return u
 			}
-			k.setInited()
+			k.setClient(told)
 		case tg.InvokeWithoutUpdatesRequestTypeID:
 			b.Skip(4)
 			u.noUpdates = true
@@ -103,36 +104,41 @@ func unwrap(k *authKey, body []byte) unwrapped {
 	return u
 }
 
-// skipInitConnection reads initConnection up to the query.
-func skipInitConnection(b *bin.Buffer) *rpcError {
-	var flags bin.Fields
+// readInitConnection reads initConnection up to the query.
+func readInitConnection(b *bin.Buffer) (Client, *rpcError) {
+	var (
+		flags bin.Fields
+		c     Client
+		err   error
+	)
 	if err := flags.Decode(b); err != nil {
-		return errFetch
+		return c, errFetch
 	}
-	apiID, err := b.Int()
-	if err != nil {
-		return errFetch
+	if c.APIID, err = b.Int(); err != nil {
+		return c, errFetch
 	}
-	for range 6 { // device_model … lang_code
-		if _, err := b.String(); err != nil {
-			return errFetch
+	for _, to := range []*string{&c.DeviceModel, &c.SystemVersion, &c.AppVersion, &c.SystemLangCode, &c.LangPack, &c.LangCode} {
+		text, err := b.String()
+		if err != nil {
+			return c, errFetch
 		}
+		*to = clip(text)
 	}
 	if flags.Has(0) {
 		var proxy tg.InputClientProxy
 		if err := proxy.Decode(b); err != nil {
-			return errFetch
+			return c, errFetch
 		}
 	}
 	if flags.Has(1) {
 		if _, err := tg.DecodeJSONValue(b); err != nil {
-			return errFetch
+			return c, errFetch
 		}
 	}
-	if apiID <= 0 {
-		return &rpcError{400, "CONNECTION_API_ID_INVALID"}
+	if c.APIID <= 0 {
+		return c, &rpcError{400, "CONNECTION_API_ID_INVALID"}
 	}
-	return nil
+	return c, nil
 }
 
 // methodNames maps constructors to TL names, without the "#id".
