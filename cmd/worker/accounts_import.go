@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
-	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/accounts/sessionfile"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
@@ -59,7 +57,7 @@ over, so the command can be run again. The exit code is 1 if a session was refus
   worker accounts import bob --from pyrogram - < string.txt
   worker accounts import --folder ./sessions --name-from file --report report.ndjson
   worker accounts import --inspect ./tdata --json`,
-		Args: cli.Args("[NAME]", "[FILE]"),
+		Args: f.settings.args(cli.Args("[NAME]", "[FILE]")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			read, err := f.options()
 			switch {
@@ -175,7 +173,7 @@ type importer struct {
 	telegram telegramFlags
 	noVerify bool
 	second   bool
-	labels   []string
+	settings settingsFlags
 	template accounts.Account // what the accounts have in common
 
 	env   *cli.Env
@@ -189,26 +187,18 @@ func (im *importer) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	im.key.register(fs)
 	im.telegram.registerServers(cmd)
-	im.registerAccount(fs)
+	im.settings.register(fs)
 	fs.BoolVar(&im.noVerify, "no-verify", false, "do not ask Telegram whose the session is, and whether it accepts it")
 	fs.BoolVar(&im.second, "second-session", false, "take a session of a user who has an account here already: two accounts then share that user's limits")
-}
-
-// registerAccount has the settings that every imported account gets.
-func (im *importer) registerAccount(fs *pflag.FlagSet) {
-	fs.StringVar(&im.template.Proxy, "proxy", "", "`URL` of the proxy to connect through: socks5://[user:password@]host:port")
-	fs.StringArrayVar(&im.labels, "label", nil, "`key=value`; may be repeated")
 }
 
 // open reads what the flags name. Nothing was asked of Telegram yet.
 func (im *importer) open(ctx context.Context, env *cli.Env) (err error) {
 	im.env = env
-	if im.template.Labels, err = accounts.ParseLabels(im.labels); err != nil {
-		return cli.Usage("--label: %w", err)
+	if err := im.settings.apply(&im.template); err != nil {
+		return err
 	}
-	if _, err := pool.DialThrough(im.template.Proxy); err != nil {
-		return cli.Usage("--proxy: %w", err)
-	}
+	fresh(&im.template)
 	if !im.noVerify {
 		if im.cfg, err = im.telegram.config(env); err != nil {
 			return err
