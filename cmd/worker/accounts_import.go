@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
@@ -58,7 +57,7 @@ over, so the command can be run again. The exit code is 1 if a session was refus
   worker accounts import bob --from pyrogram - < string.txt
   worker accounts import --folder ./sessions --name-from file --report report.ndjson
   worker accounts import --inspect ./tdata --json`,
-		Args: cli.Args("[NAME]", "[FILE]"),
+		Args: f.settings.args(cli.Args("[NAME]", "[FILE]")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			read, err := f.options()
 			switch {
@@ -188,14 +187,9 @@ func (im *importer) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	im.key.register(fs)
 	im.telegram.registerServers(cmd)
-	im.registerAccount(fs)
+	im.settings.register(fs)
 	fs.BoolVar(&im.noVerify, "no-verify", false, "do not ask Telegram whose the session is, and whether it accepts it")
 	fs.BoolVar(&im.second, "second-session", false, "take a session of a user who has an account here already: two accounts then share that user's limits")
-}
-
-// registerAccount has the settings that every imported account gets.
-func (im *importer) registerAccount(fs *pflag.FlagSet) {
-	im.settings.register(fs)
 }
 
 // open reads what the flags name. Nothing was asked of Telegram yet.
