@@ -8,6 +8,6 @@
 //
 // The package asks its caller for what it needs to know (Asker), and neither reads a
 // terminal nor stores anything. It never signs up: an account is registered in an
-// official app. It waits for no flood wait; FloodError says how long it is.
-// Nothing secret (codes, passwords, tokens, keys) is in its errors, and it logs nothing of them.
+// official app. It does not wait when Telegram wants a pause; FloodError says how long that
+// is. Nothing secret (codes, passwords, tokens, keys) is in its errors or its log.
 package login
