@@ -23,7 +23,10 @@ var _ webhook.Store = (*Webhooks)(nil)
 
 // Webhooks returns the store of deliveries. It asks for no tables but webhooks,
 // webhook_attempts and outcomes.
-func (o *Outcomes) Webhooks() *Webhooks { return &Webhooks{o.d} }
+func (d *DB) Webhooks() *Webhooks { return &Webhooks{d} }
+
+// Webhooks is that of a DB.
+func (o *Outcomes) Webhooks() *Webhooks { return o.d.Webhooks() }
 
 // webhookID names a delivery: that of one outcome of a job, however often it is recorded.
 func webhookID(r jobs.Result) string {
@@ -185,6 +188,12 @@ func (s *Webhooks) List(ctx context.Context, f WebhookFilter) ([]webhook.Deliver
 		ds[i] = rows[i].delivery()
 	}
 	return ds, nil
+}
+
+// Count says how many deliveries the filter chooses, however many its Limit is.
+func (s *Webhooks) Count(ctx context.Context, f WebhookFilter) (n int64, err error) {
+	err = s.where(ctx, f).Count(&n).Error
+	return n, s.d.fail(ctx, "count webhooks", err)
 }
 
 // Attempts is the log of one delivery, the first attempt first.

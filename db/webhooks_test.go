@@ -24,7 +24,7 @@ func told(id, url string) jobs.Result {
 func hooked(t *testing.T, d *DB) (*Ledger, *Webhooks, accounts.Lease) {
 	t.Helper()
 	addAccounts(t, d, "alice")
-	return d.Ledger(LedgerConfig{}), &Webhooks{d}, hold(t, d, "w#1")["alice"]
+	return d.Ledger(LedgerConfig{}), d.Webhooks(), hold(t, d, "w#1")["alice"]
 }
 
 func record1(t *testing.T, l *Ledger, lease accounts.Lease, rs ...jobs.Result) {
