@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"gorm.io/gorm"
+
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
@@ -222,8 +224,12 @@ func (l *Ledger) insert(ctx context.Context, recs []*record, pick []int) (int, e
 	b := l.d.newBatch("id text", "account text", "kind text", "state text", "result json", "error json", "attempts int",
 		"enqueued_at timestamptz", "started_at timestamptz", "finished_at timestamptz",
 		"worker text", "holder text", "token bigint", "payload bytea", "supersedes timestamptz")
+	var told []jobs.Result
 	for _, i := range pick {
 		r := recs[i].result
+		if r.Webhook != nil {
+			told = append(told, r)
+		}
 		b.add(r.ID, string(r.Account), string(r.Kind), string(r.State), r.Result, recs[i].errs, r.Attempts,
 			r.EnqueuedAt, r.StartedAt, r.FinishedAt, r.Worker, recs[i].lease.Worker, recs[i].lease.Token, []byte(r.Payload), recs[i].supersedes)
 	}
@@ -232,11 +238,23 @@ func (l *Ledger) insert(ctx context.Context, recs []*record, pick []int) (int, e
 		return 0, err
 	}
 	held := l.d.lookup("leases", "l", "l.account = b.account AND l.worker = b.holder AND l.token = b.token")
-	done := l.d.run(ctx).Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
-	if done.Error != nil {
-		return 0, l.d.fail(ctx, "insert outcomes", done.Error)
+	n := 0
+	write := func(tx *gorm.DB) error {
+		done := tx.Exec(fmt.Sprintf(recordBatch, b.from(), held), map[string]any{"batch": rows})
+		n = int(done.RowsAffected)
+		return done.Error
 	}
-	return int(done.RowsAffected), nil
+	if len(told) == 0 {
+		err = write(l.d.run(ctx))
+	} else {
+		err = l.d.run(ctx).Transaction(func(tx *gorm.DB) error {
+			if err := write(tx); err != nil {
+				return err
+			}
+			return l.d.tell(tx, told)
+		})
+	}
+	return n, l.d.fail(ctx, "insert outcomes", err)
 }
 
 // Outcome returns jobs.ErrNotFound if there is none. Concurrent lookups share a

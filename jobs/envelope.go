@@ -77,6 +77,8 @@ type Envelope struct {
 	// DefaultBackoffMax.
 	Backoff    string `json:"backoff,omitempty"`
 	BackoffMax string `json:"backoff_max,omitempty"`
+	// Webhook is told of the outcome.
+	Webhook *Webhook `json:"webhook,omitempty"`
 
 	Send    *Send    `json:"send,omitempty"`
 	Resolve *Resolve `json:"resolve,omitempty"`
@@ -174,6 +176,9 @@ func (e *Envelope) Validate() error {
 		return invalid("order_policy", "%q is unknown; use %s, %s or nothing", e.OrderPolicy, PolicyContinue, PolicyBlock)
 	}
 	if err := e.validateControls(); err != nil {
+		return err
+	}
+	if err := e.Webhook.validate(); err != nil {
 		return err
 	}
 	switch e.Kind() {

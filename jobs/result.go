@@ -60,6 +60,8 @@ type Result struct {
 	// Supersedes is for Ledger.Record: the outcome takes the place of one that had
 	// finished by then. Zero: of none.
 	Supersedes time.Time `json:"-"`
+	// Webhook is for Ledger.Record: whom the outcome is told. Nil: nobody.
+	Webhook *Webhook `json:"-"`
 }
 
 // Superseded tells an outcome in whose place another one goes: that of a job which was

@@ -17,6 +17,7 @@ type controls struct {
 	attempts         int
 	backoff          string
 	backoffMax       string
+	webhook          string
 }
 
 func (c *controls) flags(fs *pflag.FlagSet) {
@@ -28,6 +29,7 @@ func (c *controls) flags(fs *pflag.FlagSet) {
 	cli.ChoiceVar(fs, &c.priority, "priority", "", "let it pass the account's jobs that wait", jobs.PriorityHigh)
 	fs.IntVar(&c.attempts, "attempts", 0, "try it this `number` of times, 1 to 100; default is the worker's")
 	fs.StringVar(&c.backoff, "backoff", "", "wait this `duration` after the first attempt, and twice as long after each further one; default 1s")
+	fs.StringVar(&c.webhook, "webhook", "", "tell the outcome to this `URL`, signed with the installation's secret")
 	fs.StringVar(&c.backoffMax, "backoff-max", "", "wait no longer than this `duration` between attempts; default 1m")
 }
 
@@ -50,6 +52,9 @@ func (c *controls) fill(e *jobs.Envelope, fs *pflag.FlagSet, now time.Time) (at 
 	}
 	if fs.Changed("attempts") && c.attempts == 0 {
 		return at, cli.Usage("--attempts=0: give 1 to %d, or leave --attempts out", jobs.MostAttempts)
+	}
+	if c.webhook != "" {
+		e.Webhook = &jobs.Webhook{URL: c.webhook}
 	}
 	e.Priority, e.MaxAttempts, e.Backoff, e.BackoffMax = c.priority, c.attempts, c.backoff, c.backoffMax
 	return at, nil

@@ -76,7 +76,7 @@ func (f *importFlags) runFolder(ctx context.Context, env *cli.Env, args []string
 	}
 	var report *os.File
 	if f.report != "" {
-		if report, err = createNew(f.report); err != nil {
+		if report, err = cli.CreateNew(f.report); err != nil {
 			return cli.Usage("--report: %w", err)
 		}
 		defer func() { err = errors.Join(err, report.Close()) }()

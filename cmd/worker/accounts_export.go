@@ -109,7 +109,7 @@ func (f *exportFlags) write(env *cli.Env, data []byte, tell func(where string) e
 		_, err := env.Stdout.Write(data)
 		return "stdout", err
 	}
-	file, err := createNew(f.out)
+	file, err := cli.CreateNew(f.out)
 	if err != nil {
 		return "", err
 	}

@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,23 +88,5 @@ func writeNewKey(file string) error {
 	if err != nil {
 		return err
 	}
-	return writeSecret(file, data)
-}
-
-// createNew makes a file that nobody else can read, and replaces none.
-func createNew(file string) (*os.File, error) {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s exists already; it is not replaced", filepath.Clean(file))
-	}
-	return f, err
-}
-
-func writeSecret(file string, data []byte) error {
-	f, err := createNew(file)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return cli.WriteSecret(file, data)
 }

@@ -119,7 +119,7 @@ func newSimKey(file string) (*rsa.PrivateKey, error) {
 	}
 	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	public := pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&key.PublicKey)})
-	if err := writeSecret(file, private); err != nil {
+	if err := cli.WriteSecret(file, private); err != nil {
 		return nil, err
 	}
 	return key, os.WriteFile(file+".pub", public, 0o644)

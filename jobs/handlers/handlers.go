@@ -359,6 +359,9 @@ func (h *Handlers) finish(ctx context.Context, j *job, res jobs.Result) error {
 	if res.State.Retryable() {
 		res.Payload = j.payload
 	}
+	if j.envelope != nil {
+		res.Webhook = j.envelope.Webhook
+	}
 	ctx = context.WithoutCancel(ctx)
 	j.progress.settle()
 	stored, err := patiently(ctx, h, j, "record the outcome", func(ctx context.Context) (jobs.Result, error) {
