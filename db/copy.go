@@ -27,9 +27,10 @@ const copyOutcomes = `COPY outcomes
 SELECT 1 / CAST(count(*) = %d AS int)
 	FROM unnest(CAST(%s AS text[]), CAST(%s AS text[]), CAST(%s AS bigint[])) AS b (account, holder, token) %s`
 
-// copyable tells an outcome that fits into the columns and takes no other's place.
+// copyable tells an outcome that fits into the columns, takes no other's place and is
+// told to nobody.
 func (r *record) copyable() bool {
-	return r.supersedes.IsZero() && r.result.Attempts == int(int32(r.result.Attempts))
+	return r.supersedes.IsZero() && r.result.Webhook == nil && r.result.Attempts == int(int32(r.result.Attempts))
 }
 
 // copied writes recs[i] for all i of pick, which are of different jobs: all of them or,

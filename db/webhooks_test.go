@@ -84,6 +84,33 @@ func TestRecordTellsWebhooks(t *testing.T) {
 	})
 }
 
+// TestRecordTellsWebhooksOfABatch has one job of many that names a webhook.
+func TestRecordTellsWebhooksOfABatch(t *testing.T) {
+	forEachDB(t, func(t *testing.T, d *DB) {
+		l, s, lease := hooked(t, d)
+		var recs []*record
+		for i := range 3 * copyAtLeast {
+			r := done(fmt.Sprintf("j%d", i))
+			if i == copyAtLeast {
+				r = told("told", "https://a.example/x")
+			}
+			rec, err := newRecord(lease, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			recs = append(recs, rec)
+		}
+		if _, err := l.record(t.Context(), recs); err != nil {
+			t.Fatal(err)
+		}
+		names, _ := claimed(t, s, 10)
+		wantJobs(t, "deliveries", names, "told")
+		if n := d.count(t, "SELECT count(*) FROM outcomes"); n != len(recs) {
+			t.Errorf("%d outcomes, want %d", n, len(recs))
+		}
+	})
+}
+
 func TestWebhookOfWhatIsRunAgain(t *testing.T) {
 	forEachDB(t, func(t *testing.T, d *DB) {
 		l, s, lease := hooked(t, d)
