@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
+	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
 
@@ -31,6 +31,7 @@ type loginFlags struct {
 	passwordFile string
 	tokenFile    string
 	settings     settingsFlags
+	second       bool
 	account      accounts.Account // a new one
 }
 
@@ -71,6 +72,7 @@ Nobody is signed up: an account is registered in an official app.`,
 	fs.StringVar(&f.passwordFile, "password-file", "", "`file` with the account's 2FA password")
 	fs.StringVar(&f.tokenFile, "bot-token-file", "", "`file` with the bot's token")
 	f.settings.register(fs)
+	fs.BoolVar(&f.second, "second-session", false, "log in a user who has an account here already: two accounts then share that user's limits")
 	return cmd
 }
 
@@ -108,7 +110,8 @@ func (f *loginFlags) run(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	defer store.Close()
-	registry := accounts.NewRegistry(store.Accounts().By(operator()), keys)
+	origin := db.Origin{Told: "logged in", SecondSession: f.second}
+	registry := accounts.NewRegistry(store.Accounts().By(operator()).From(origin), keys)
 	if err := registry.CheckKey(ctx); err != nil {
 		return err // one installation, one key
 	}
@@ -116,8 +119,7 @@ func (f *loginFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	cfg.Proxy, cfg.Device = a.Proxy, a.Device
-	cfg.Device.AppVersion = cmp.Or(cfg.Device.AppVersion, cli.ReadVersion().Version)
+	cfg = as(cfg, a)
 	ask := newLoginPrompt(env, f.phone)
 	if cfg.APIHash == "" {
 		if cfg.APIHash, err = ask.secret(ctx, "Hash of the application (api_hash, from my.telegram.org): ", cli.EnvName(apiHashFlag), apiHashFlag+"-file"); err != nil {
@@ -188,7 +190,11 @@ func (f *loginFlags) logIn(ctx context.Context, env *cli.Env, cfg login.Config, 
 func keep(ctx context.Context, registry *accounts.Registry, a accounts.Account, isNew bool, self login.Self, s accounts.Session) (accounts.Account, error) {
 	if isNew {
 		a.Kind, a.UserID, a.DC = self.Kind(), self.UserID, s.DC
-		return registry.Add(ctx, a, s)
+		added, err := registry.Add(ctx, a, s)
+		if err != nil {
+			err = refusedFor(err)
+		}
+		return added, err
 	}
 	if self.Kind() != a.Kind {
 		return a, fmt.Errorf("account %s is a %s, and the session that of a %s", a.ID, a.Kind, self.Kind())

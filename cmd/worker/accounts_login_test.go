@@ -244,8 +244,12 @@ func TestLoginOfABot(t *testing.T) {
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	must(t, d.env, "", "accounts", "login", "by-file", "--bot", "--bot-token-file", file)
-	must(t, with(d.env, "SWITCHBOARD_BOT_TOKEN", token), "", "accounts", "login", "by-env", "--bot")
+	got := runIn(t.Context(), d.env, "", "accounts", "login", "by-file", "--bot", "--bot-token-file", file)
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "--second-session") || !strings.Contains(got.stderr, "was logged out again") {
+		t.Errorf("a second account of the bot: exit %d: %s", got.code, got.stderr)
+	}
+	must(t, d.env, "", "accounts", "login", "by-file", "--bot", "--bot-token-file", file, "--second-session")
+	must(t, with(d.env, "SWITCHBOARD_BOT_TOKEN", token), "", "accounts", "login", "by-env", "--bot", "--second-session")
 }
 
 // With --json stdout has the account alone, and what is asked is on the terminal.

@@ -317,7 +317,10 @@ func (r *removal) report(ctx context.Context, done removed) error {
 
 // as is cfg for an account: through its proxy, and as its worker shows it.
 func as(cfg login.Config, a accounts.Account) login.Config {
-	cfg.Proxy, cfg.Device, cfg.APIID = a.Proxy, a.Device, cmp.Or(a.APIID, cfg.APIID)
+	cfg.Proxy, cfg.Device = a.Proxy, a.Device
+	if a.APIID != 0 {
+		cfg.APIID, cfg.APIHash = a.APIID, cmp.Or(string(a.APIHash), cfg.APIHash)
+	}
 	cfg.Device.AppVersion = cmp.Or(cfg.Device.AppVersion, cli.ReadVersion().Version)
 	return cfg
 }
