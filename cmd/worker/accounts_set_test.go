@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tgswitchboard/switchboard/accounts"
+	"github.com/tgswitchboard/switchboard/internal/simtest"
 )
 
 // connectProxy is an HTTP proxy on loopback that wants a password.
@@ -156,5 +158,75 @@ func TestSet(t *testing.T) {
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || strings.Contains(got.stderr, "hidden") {
 			t.Errorf("%q: exit %d: %s\nwant %d: %s", tt.args, got.code, got.stderr, tt.code, tt.want)
 		}
+	}
+}
+
+// TestSetLabelMoves gives an account a label that its worker does not serve: another
+// takes it over, and has its next jobs.
+func TestSetLabelMoves(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2)
+	for _, account := range f.accounts {
+		must(t, f.env, "", "accounts", "set", string(account), "--label", "site=a")
+	}
+	a := start(t, f.env, "run", "--name", "first", "--label", "site=a")
+	b := start(t, f.env, "run", "--name", "second", "--label", "site=b")
+	account := f.accounts[0]
+	if by := f.wait(t, f.enqueue(t, account, 0, 5)); by["first"] != 5 {
+		t.Errorf("jobs by worker: %v, want first to have 5", by)
+	}
+	sent := f.enqueue(t, account, 5, 15) // under way while the account moves
+	must(t, f.env, "", "accounts", "set", string(account), "--label", "site=b")
+	moving := f.wait(t, sent)
+	simtest.Until(t, "the other worker has the account", func() bool { return f.list(t)[string(account)].Worker == "second" })
+	if by := f.wait(t, f.enqueue(t, account, 15, 20)); by["second"] != 5 {
+		t.Errorf("jobs by worker: %v, want second to have 5", by)
+	}
+	if other := f.list(t)[string(f.accounts[1])].Worker; other != "first" {
+		t.Errorf("worker %q has the account that was not set, want first", other)
+	}
+	t.Logf("jobs while the account moved, by worker: %v", moving)
+	b.term(t)
+	a.term(t)
+	f.checkRules(t)
+	f.checkTurns(t)
+}
+
+// TestSetWrongKey seals nothing with a key that is not the installation's.
+func TestSetWrongKey(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	must(t, i.env, session(t), "accounts", "add", "alice", "--session", "-")
+	other := filepath.Join(t.TempDir(), "other.json")
+	must(t, i.env, "", "key", "new", other)
+	env := with(with(i.env, "SWITCHBOARD_KEY_FILE", other), "SWITCHBOARD_PROXY", "socks5://me:hidden@127.0.0.1:1080")
+	got := runIn(t.Context(), env, "", "accounts", "set", "alice")
+	if got.code != 1 || !strings.Contains(got.stderr, "another key") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if out := must(t, i.env, "", "accounts", "show", "alice").stdout; strings.Contains(out, "socks5") {
+		t.Errorf("it was set: %s", out)
+	}
+}
+
+// TestSetFromPipe takes a proxy from what can be read once.
+func TestSetFromPipe(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	must(t, i.env, session(t), "accounts", "add", "alice", "--session", "-")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.WriteString(w, "socks5://me:hidden@127.0.0.1:1080\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out := must(t, i.env, "", "accounts", "set", "alice", "--proxy-file", fmt.Sprintf("/dev/fd/%d", r.Fd()), "--device-model", "Desk").stdout
+	if !strings.Contains(out, "socks5://me:xxxxx@127.0.0.1:1080") || !strings.Contains(out, "Desk, ") || strings.Contains(out, "hidden") {
+		t.Errorf("set: %s", out)
 	}
 }
