@@ -287,6 +287,20 @@ func Decode(kind Kind, payload []byte) (*Envelope, error) {
 	return &e, nil
 }
 
+// ReadEnvelope reads a job from JSON, as EnqueueEnvelope and EnqueueMany take it: it
+// refuses fields that there are not, and leaves the rest to them. The error is a
+// *FieldError.
+func ReadEnvelope(text []byte) (e Envelope, err error) {
+	if len(text) > MaxBytes {
+		return e, invalid("", "the job has %d bytes; at most %d are allowed", len(text), MaxBytes)
+	}
+	if !utf8.Valid(text) { // JSON's decoder would replace what is not
+		return e, invalid("", "the job is not UTF-8")
+	}
+	err = strictly(text, &e)
+	return e, err
+}
+
 // Times of a job that travel in the task's headers.
 const (
 	headerEnqueued = "switchboard-enqueued-at"

@@ -71,7 +71,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got := b.run("wait", someID, "--timeout=0")
-	if got.Code != 1 || !matches("enqueue: no job with the id *`enqueue get --database URL` asks the ledger\n", got.Stderr) {
+	if got.Code != 1 || !matches("enqueue: no job with the id *so ask the ledger with --database\n", got.Stderr) {
 		t.Errorf("%+v", got)
 	}
 }
