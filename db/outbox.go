@@ -65,10 +65,10 @@ const firstOutboxed = `SELECT id, CAST(job AS text) AS job, account, kind, paylo
 // Relay has put take the next jobs, in the order of the rows, and deletes them once it
 // has returned nil: after an error, or a death in between, they are relayed again.
 // In Postgres one caller at a time relays; others get 0. It returns how many
-// were relayed, and whether there may be more.
-func (o *Outbox) Relay(ctx context.Context, put func(context.Context, []jobs.Outboxed) error) (n int, more bool, err error) {
+// were relayed: there may be more unless it is 0.
+func (o *Outbox) Relay(ctx context.Context, put func(context.Context, []jobs.Outboxed) error) (n int, err error) {
 	if o.d.lite { // its one connection is not kept from the others while put works
-		n, more, err = o.relay(ctx, o.d.run(ctx), put)
+		n, err = o.relay(ctx, o.d.run(ctx), put)
 	} else {
 		err = o.d.run(ctx).Transaction(func(tx *gorm.DB) error {
 			var turn []string
@@ -76,38 +76,36 @@ func (o *Outbox) Relay(ctx context.Context, put func(context.Context, []jobs.Out
 			if err != nil || len(turn) == 0 {
 				return err
 			}
-			n, more, err = o.relay(ctx, tx, put)
+			n, err = o.relay(ctx, tx, put)
 			return err
 		})
 	}
 	if err != nil {
-		return 0, false, o.d.fail(ctx, "relay the outbox", err)
+		return 0, o.d.fail(ctx, "relay the outbox", err)
 	}
-	return n, more, nil
+	return n, nil
 }
 
-func (o *Outbox) relay(ctx context.Context, tx *gorm.DB, put func(context.Context, []jobs.Outboxed) error) (int, bool, error) {
+func (o *Outbox) relay(ctx context.Context, tx *gorm.DB, put func(context.Context, []jobs.Outboxed) error) (int, error) {
 	var rows []outboxed
 	err := tx.Raw(firstOutboxed, map[string]any{"rows": relayRows, "bytes": relayBytes}).Scan(&rows).Error
 	if err != nil || len(rows) == 0 {
-		return 0, false, err
+		return 0, err
 	}
-	list, total := make([]jobs.Outboxed, len(rows)), 0
+	list := make([]jobs.Outboxed, len(rows))
 	moved := o.d.newBatch("id bigint")
 	for i, r := range rows {
 		list[i] = jobs.Outboxed{ID: r.Job, Account: r.Account, Kind: r.Kind, Payload: r.Payload, EnqueuedAt: r.EnqueuedAt.Time, DueAt: r.DueAt.Time}
 		moved.add(r.ID)
-		total += len(r.Payload)
 	}
 	if err := put(ctx, list); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	these, err := moved.param()
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	more := len(rows) == relayRows || total > relayBytes-jobs.MaxBytes
-	return len(rows), more, tx.Exec("DELETE FROM switchboard_outbox WHERE id IN (SELECT id FROM "+moved.from()+" AS b)", map[string]any{"batch": these}).Error
+	return len(rows), tx.Exec("DELETE FROM switchboard_outbox WHERE id IN (SELECT id FROM "+moved.from()+" AS b)", map[string]any{"batch": these}).Error
 }
 
 // Queued tells of a job that is in the outbox; jobs.ErrNotFound if it is not, or the

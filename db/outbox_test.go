@@ -31,9 +31,9 @@ func (d *DB) outboxRow(t testing.TB, account, kind, payload string) (id string) 
 }
 
 // take relays once and returns the ids.
-func (o *Outbox) take(t testing.TB) (ids []string, more bool) {
+func (o *Outbox) take(t testing.TB) (ids []string) {
 	t.Helper()
-	n, more, err := o.Relay(t.Context(), func(_ context.Context, rows []jobs.Outboxed) error {
+	n, err := o.Relay(t.Context(), func(_ context.Context, rows []jobs.Outboxed) error {
 		for _, r := range rows {
 			ids = append(ids, r.ID)
 		}
@@ -42,7 +42,7 @@ func (o *Outbox) take(t testing.TB) (ids []string, more bool) {
 	if err != nil || n != len(ids) {
 		t.Fatalf("Relay = %d, %v; it gave %d rows", n, err, len(ids))
 	}
-	return ids, more
+	return ids
 }
 
 func TestOutboxRelays(t *testing.T) {
@@ -60,13 +60,12 @@ func TestOutboxRelays(t *testing.T) {
 			t.Errorf("%d, %v, %v", n, age, err)
 		}
 		boom := errors.New("boom")
-		if n, _, err := o.Relay(ctx, func(context.Context, []jobs.Outboxed) error { return boom }); n != 0 || !errors.Is(err, boom) {
+		if n, err := o.Relay(ctx, func(context.Context, []jobs.Outboxed) error { return boom }); n != 0 || !errors.Is(err, boom) {
 			t.Errorf("Relay = %d, %v", n, err)
 		}
-		first, more := o.take(t)
-		second, end := o.take(t)
-		if !more || end || !slices.Equal(append(first, second...), want) {
-			t.Errorf("%d and %d of %d rows, more: %v, %v", len(first), len(second), len(want), more, end)
+		first, second := o.take(t), o.take(t)
+		if len(first) != relayRows || !slices.Equal(append(first, second...), want) {
+			t.Errorf("%d and %d of %d rows", len(first), len(second), len(want))
 		}
 		if left := d.count(t, "SELECT count(*) FROM switchboard_outbox"); left != 0 {
 			t.Errorf("%d are left", left)
@@ -80,8 +79,8 @@ func TestOutboxRelaysSomeBytes(t *testing.T) {
 			d.outboxRow(t, "alice", "send", strings.Repeat("x", jobs.MaxBytes))
 		}
 		for i, want := range []int{8, 3, 0} {
-			if ids, more := d.Outbox().take(t); len(ids) != want || more != (want == 8) {
-				t.Errorf("part %d: %d rows, more: %v", i, len(ids), more)
+			if ids := d.Outbox().take(t); len(ids) != want {
+				t.Errorf("part %d: %d rows", i, len(ids))
 			}
 		}
 	})
@@ -92,7 +91,7 @@ func TestOutboxRowIsWhole(t *testing.T) {
 		due := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 		id := d.outboxRow(t, "alice", "send", `{"a":1}`)
 		d.exec(t, "UPDATE switchboard_outbox SET due_at = ?", d.time(due))
-		_, _, err := d.Outbox().Relay(t.Context(), func(_ context.Context, rows []jobs.Outboxed) error {
+		_, err := d.Outbox().Relay(t.Context(), func(_ context.Context, rows []jobs.Outboxed) error {
 			r := rows[0]
 			if r.ID != id || r.Account != "alice" || r.Kind != "send" || string(r.Payload) != `{"a":1}` ||
 				time.Since(r.EnqueuedAt).Abs() > time.Hour || !r.DueAt.Equal(due) {
@@ -129,13 +128,13 @@ func TestOutboxHasOneRelay(t *testing.T) {
 	t.Parallel()
 	d := open(t, testenv.Postgres(t))
 	d.outboxRow(t, "alice", "send", "{}")
-	_, _, err := d.Outbox().Relay(t.Context(), func(context.Context, []jobs.Outboxed) error {
-		if ids, more := d.Outbox().take(t); len(ids) > 0 || more {
+	_, err := d.Outbox().Relay(t.Context(), func(context.Context, []jobs.Outboxed) error {
+		if ids := d.Outbox().take(t); len(ids) > 0 {
 			t.Errorf("a second relay took %d", len(ids))
 		}
 		return errors.New("killed")
 	})
-	if ids, _ := d.Outbox().take(t); err == nil || len(ids) != 1 {
+	if ids := d.Outbox().take(t); err == nil || len(ids) != 1 {
 		t.Errorf("%d rows after %v", len(ids), err)
 	}
 }
@@ -265,7 +264,7 @@ func TestEnqueueTx(t *testing.T) {
 		if _, err := transact(n, nil, errBack); !errors.Is(err, errBack) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if ids, _ := d.Outbox().take(t); len(ids) > 0 {
+		if ids := d.Outbox().take(t); len(ids) > 0 {
 			t.Errorf("%s: a job of a transaction that was rolled back", name)
 		}
 		due := time.Now().Add(time.Hour).Truncate(time.Second)
@@ -274,7 +273,7 @@ func TestEnqueueTx(t *testing.T) {
 		if err1 != nil || err2 != nil || keyed.ID != jobs.KeyID("alice", name) {
 			t.Errorf("%s: %+v, %v, %v", name, keyed, err1, err2)
 		}
-		_, _, err := d.Outbox().Relay(ctx, func(_ context.Context, rows []jobs.Outboxed) error {
+		_, err := d.Outbox().Relay(ctx, func(_ context.Context, rows []jobs.Outboxed) error {
 			if len(rows) != 2 || rows[0].ID != plain.ID || rows[1].ID != keyed.ID || !rows[0].DueAt.IsZero() || !rows[1].DueAt.Equal(due) {
 				return fmt.Errorf("%+v", rows)
 			}

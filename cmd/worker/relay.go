@@ -58,19 +58,21 @@ func (r *relay) pass(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
-		if more, err = r.move(ctx); err != nil {
+		moved, err := r.move(ctx)
+		if err != nil {
 			return err
 		}
+		more = moved > 0
 	}
 	return nil
 }
 
-func (r *relay) move(ctx context.Context) (more bool, err error) {
+func (r *relay) move(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, relayLimit)
 	defer cancel()
-	n, more, err := r.outbox.Relay(ctx, r.put)
+	n, err := r.outbox.Relay(ctx, r.put)
 	r.moved.Add(uint64(n))
-	return more, err
+	return n, err
 }
 
 // put puts jobs on their lines. A job that is refused for good is done with: only
