@@ -116,7 +116,7 @@ func (o *Outcomes) Queued(ctx context.Context, id string) (jobs.Result, error) {
 		return jobs.Result{}, fmt.Errorf("job %q: %w", id, jobs.ErrNotFound)
 	}
 	var rows []outboxed
-	err = o.d.run(ctx).Raw(`SELECT account, kind, enqueued_at, due_at FROM switchboard_outbox
+	err = o.d.run(ctx).Raw(`SELECT account, kind, enqueued_at FROM switchboard_outbox
 		WHERE job = ? ORDER BY id LIMIT 1`, parsed.String()).Scan(&rows).Error
 	switch {
 	case err != nil && !isForbidden(err):
