@@ -2,18 +2,15 @@ package jobs_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	_ "github.com/glebarez/go-sqlite" // database/sql's driver "sqlite"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tgswitchboard/switchboard/jobs"
@@ -162,40 +159,6 @@ func ExampleClient_Cancel() {
 	// true
 }
 
-func ExampleEnqueueTx() {
-	db := exampleDatabase() // the Postgres database that has Switchboard's tables
-	defer db.Close()
-
-	ctx := context.Background()
-	order := func(id int, fail error) error {
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback()
-		if _, err := tx.ExecContext(ctx, "INSERT INTO orders (id) VALUES ($1)", id); err != nil {
-			return err
-		}
-		if _, err := jobs.EnqueueTx(ctx, tx, "alice", jobs.Send{To: "@bob", Text: fmt.Sprintf("Order %d is on its way", id)}); err != nil {
-			return err
-		}
-		if fail != nil {
-			return fail
-		}
-		return tx.Commit() // now a worker puts the job on its line
-	}
-	fmt.Println(order(17, nil))
-	fmt.Println(order(18, errors.New("out of stock")))
-
-	var orders, outbox int
-	err := db.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM switchboard_outbox)").Scan(&orders, &outbox)
-	fmt.Println(orders, outbox, err)
-	// Output:
-	// <nil>
-	// out of stock
-	// 1 1 <nil>
-}
-
 // exampleRedis is the test environment's Redis, or an embedded one where there is none.
 func exampleRedis() (rdb *redis.Client, done func()) {
 	ctx := context.Background()
@@ -229,23 +192,4 @@ func exampleWorker(rdb *redis.Client, job jobs.Job, r jobs.Result) {
 	if err := jobs.NewPublisher(rdb).Publish(context.Background(), r); err != nil {
 		log.Print(err)
 	}
-}
-
-// exampleDatabase is a database that starts anywhere: SQLite takes the same statement.
-func exampleDatabase() *sql.DB {
-	migration, err := os.ReadFile("../db/migrations/sqlite/00013_outbox.sql")
-	if err != nil {
-		log.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(migration), "-- +goose Up")
-	table, _, _ = strings.Cut(table, "CREATE INDEX")
-	db, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		log.Fatal(err)
-	}
-	db.SetMaxOpenConns(1) // each connection has a memory of its own
-	if _, err := db.Exec(table + "; CREATE TABLE orders (id INTEGER PRIMARY KEY)"); err != nil {
-		log.Fatal(err)
-	}
-	return db
 }

@@ -27,6 +27,12 @@ const insertOutbox = `INSERT INTO switchboard_outbox (job, account, kind, payloa
 // Of one account the jobs of a transaction, and of transactions that follow each
 // other, are put on the line in their order. The error is a *FieldError if the job is
 // not valid, and nothing was written then, or else the transaction's own.
+//
+//	tx, err := db.BeginTx(ctx, nil)
+//	…
+//	job, err := jobs.EnqueueTx(ctx, tx, "alice", jobs.Send{To: "@bob", Text: "Order 17 is on its way"})
+//	…
+//	err = tx.Commit()
 func EnqueueTx(ctx context.Context, tx Tx, account accounts.ID, p Payload, opts ...Option) (Job, error) {
 	item := NewItem(account, p, opts...)
 	n, err := prepare(ctx, item.Envelope, item.Options, nil)
