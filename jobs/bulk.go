@@ -25,16 +25,17 @@ func NewItem(account accounts.ID, p Payload, opts ...Option) Item {
 }
 
 // EnqueueMany is EnqueueEnvelope for any number of jobs, several hundred in a round
-// trip. It yields what Enqueue would return, once for every item that it reads, in
-// their order. The jobs of an account are enqueued in the order of the items. One
-// that is refused does not touch the others.
+// trip, or in two if they have idempotency keys. It yields what Enqueue would return,
+// once for every item that it reads, in their order. The jobs of an account are
+// enqueued in the order of the items. One that is refused does not touch the others.
 //
 // It ends early when Redis cannot be reached or ctx is done: it then yields the
 // error for the jobs that it has read, of which some may be enqueued, and reads no
 // more. With idempotency keys it can be called again with all items.
 //
-// Items are read ahead of what is yielded, and memory does not grow with their
-// number. If the caller stops early, what was read ahead may be enqueued.
+// Several hundred items are read before the first is enqueued: a sequence that is slow
+// to end keeps them waiting. Memory does not grow with their number. If the caller stops
+// early, what was read ahead may be enqueued.
 func (c *Client) EnqueueMany(ctx context.Context, items iter.Seq[Item]) iter.Seq2[Job, error] {
 	return func(yield func(Job, error) bool) {
 		f := flight{client: c}

@@ -11,8 +11,8 @@
 // so that any asynq producer can write one. A job's id is a UUIDv7, or derived
 // from the account and the idempotency key: the same key is the same job.
 //
-// Client.Enqueue is one round trip for one job, Client.EnqueueMany one for several
-// hundred. EnqueueTx takes part in a transaction of the producer's Postgres
+// Client.Enqueue is one round trip for one job, Client.EnqueueMany one or two for
+// several hundred. EnqueueTx takes part in a transaction of the producer's Postgres
 // instead. All of them work on a single Redis, a Redis Cluster and behind a
 // Sentinel: the go-redis client is the caller's.
 //
