@@ -324,6 +324,20 @@ func unmarshal(payload []byte, e *Envelope) error {
 // keptPayload is up to which size of payloads readers are used again.
 const keptPayload = 16 << 10
 
+// ReadEnvelope reads a job from JSON, as EnqueueEnvelope and EnqueueMany take it: it
+// refuses fields that there are not, and leaves the rest to them. The error is a
+// *FieldError.
+func ReadEnvelope(text []byte) (e Envelope, err error) {
+	if len(text) > MaxBytes {
+		return e, invalid("", "the job has %d bytes; at most %d are allowed", len(text), MaxBytes)
+	}
+	if !utf8.Valid(text) { // JSON's decoder would replace what is not
+		return e, invalid("", "the job is not UTF-8")
+	}
+	err = strictly(text, &e)
+	return e, err
+}
+
 // Times of a job that travel in the task's headers.
 const (
 	headerEnqueued = "switchboard-enqueued-at"

@@ -19,7 +19,8 @@ func getCommand(env *cli.Env) *cobra.Command {
 		Long: `Show where a job is or what became of it. The exit code is 0 whenever the job is
 known, also if it failed; wait tells by its exit code.
 
-Redis keeps outcomes for an hour. With --database the ledger is asked after that.`,
+Redis keeps outcomes for an hour. With --database the ledger is asked after that, and
+the outbox for jobs that are on no line yet.`,
 		Example: `  enqueue get 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21
   enqueue get 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21 --database postgres://reader@db/switchboard --json`,
 		Args: cli.Args("ID"),
@@ -49,20 +50,23 @@ Redis keeps outcomes for an hour. With --database the ledger is asked after that
 
 func notFound(id, database string) error {
 	if database != "" {
-		return fmt.Errorf("no job has the id %q: none is on a line, and neither Redis nor the ledger has an outcome", id)
+		return fmt.Errorf("no job has the id %q: none is on a line or in the outbox, and neither Redis nor the ledger has an outcome", id)
 	}
 	return fmt.Errorf("no job with the id %q is on a line, and Redis has no outcome of it; it keeps them for %v, so ask the ledger with --database",
 		id, short(jobs.ResultTTL))
 }
 
 func waitCommand(env *cli.Env) *cobra.Command {
-	var redisURL string
+	var redisURL, database string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "wait ID",
 		Short: "Wait for a job's outcome",
 		Long: `Wait for a job's outcome and print it. The exit code is 0 if the job succeeded, 1
-if it did not, 4 if there is no outcome yet.`,
+if it did not, 4 if there is no outcome yet.
+
+With --database it also knows jobs that Redis does not: those that are still in the
+outbox, and those that ended more than an hour ago.`,
 		Example: `  enqueue wait 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21
   enqueue wait 0198c2f0-5c5e-7d8e-b2d4-5a0f0e6b7d21 --timeout 10m --json`,
 		Args: cli.Args("ID"),
@@ -73,12 +77,19 @@ if it did not, 4 if there is no outcome yet.`,
 			return withProducer(cmd.Context(), redisURL, func(p *producer) error {
 				// Wait would wait for an id that never was.
 				r, err := p.client.Get(cmd.Context(), args[0])
+				if errors.Is(err, jobs.ErrNotFound) && database != "" {
+					r, err = outcome(cmd.Context(), env, database, args[0])
+				}
 				if errors.Is(err, jobs.ErrNotFound) {
-					return fmt.Errorf("no job with the id %q is on a line, and Redis has no outcome of it; `enqueue get --database URL` asks the ledger", args[0])
+					return notFound(args[0], database)
 				}
 				if err == nil && !r.State.Final() {
 					p.bar = newBarFor(env)
+					queued := r.State == jobs.Queued
 					r, err = p.wait(cmd.Context(), env.Out, args[0], timeout)
+					if queued && errors.Is(err, jobs.ErrNotFound) {
+						err = cli.TimedOut("the job is in the outbox still after %s; check that a worker runs, and ask again with `enqueue wait %s --database URL`", short(timeout), args[0])
+					}
 				}
 				if err != nil {
 					return err
@@ -88,6 +99,7 @@ if it did not, 4 if there is no outcome yet.`,
 		},
 	}
 	cli.RedisVar(cmd.Flags(), &redisURL)
+	cli.DatabaseVar(cmd.Flags(), &database, ledgerUsage)
 	cmd.Flags().DurationVar(&timeout, "timeout", defaultWait, "how long to wait at most; 0 is without a limit")
 	return cmd
 }

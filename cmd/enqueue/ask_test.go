@@ -71,7 +71,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got := b.run("wait", someID, "--timeout=0")
-	if got.Code != 1 || !matches("enqueue: no job with the id *`enqueue get --database URL` asks the ledger\n", got.Stderr) {
+	if got.Code != 1 || !matches("enqueue: no job with the id *so ask the ledger with --database\n", got.Stderr) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -275,6 +275,34 @@ func TestLedgerWithoutSchema(t *testing.T) {
 	b := &bench{t: t, redis: nowhere}
 	got := b.run("list", "--state", "failed", "--database", testenv.Postgres(t))
 	if got.Code != cli.ExitFailed || !matches("enqueue: the database has schema 0 and this program needs *; run `worker migrate up`\n", got.Stderr) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestOutboxIsAsked: a job that no worker has moved to Redis yet is queued.
+func TestOutboxIsAsked(t *testing.T) {
+	b := setup(t)
+	reader := setupLedger(t, reads+"; GRANT SELECT, INSERT ON switchboard_outbox TO ROLE")
+	conn, err := pgx.Connect(t.Context(), reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "INSERT INTO switchboard_outbox (job, account, kind, payload) VALUES ($1, 'alice', 'send', '{}')", someID); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.run("get", someID); got.Code != 1 {
+		t.Errorf("without the database: %+v", got)
+	}
+	if got := b.run("get", someID, "--database", reader, "--json"); got.Code != 0 || b.object(got)["state"] != "queued" {
+		t.Errorf("%+v", got)
+	}
+	got := b.run("wait", someID, "--database", reader, "--timeout", "50ms")
+	if got.Code != 4 || !matches("enqueue: the job is in the outbox still after 50ms; check that a worker runs, and ask again with `enqueue wait "+someID+" --database URL`\n", got.Stderr) {
+		t.Errorf("%+v", got)
+	}
+	b.publish(jobs.Result{ID: someID, Account: "alice", Kind: jobs.KindSend, State: jobs.Succeeded})
+	if got := b.run("wait", someID, "--database", reader); got.Code != 0 {
 		t.Errorf("%+v", got)
 	}
 }

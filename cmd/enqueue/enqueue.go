@@ -111,11 +111,15 @@ func (o *order) known(ctx context.Context, p *producer, account accounts.ID) err
 	if err != nil || known {
 		return err
 	}
-	names := make([]string, len(others))
-	for i, id := range others {
+	return cli.Usage("no worker has served an account %q, only such as %s; check the name, or give --force if the account is new", account, accountList(others))
+}
+
+func accountList(ids []accounts.ID) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
 		names[i] = string(id)
 	}
-	return cli.Usage("no worker has served an account %q, only such as %s; check the name, or give --force if the account is new", account, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // accepted prints a job that nobody waits for.

@@ -37,10 +37,12 @@ func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Outco
 	return err
 }
 
-// outcome asks the ledger for one job.
+// outcome asks the ledger for one job, and the outbox: there it is not on a line yet.
 func outcome(ctx context.Context, env *cli.Env, url, id string) (r jobs.Result, err error) {
 	err = withLedger(ctx, env, url, func(o *db.Outcomes) error {
-		r, err = o.Outcome(ctx, id)
+		if r, err = o.Outcome(ctx, id); errors.Is(err, jobs.ErrNotFound) {
+			r, err = o.Queued(ctx, id)
+		}
 		return err
 	})
 	return r, err

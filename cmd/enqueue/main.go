@@ -38,13 +38,14 @@ in a YAML file (--config). Exit codes: 0 ok, 1 the job or the command failed,
 		Example: `  enqueue send --account alice --to @durov --text "Hello" --wait
   enqueue resolve --account alice t.me/telegram
   enqueue batch --account alice --ordered calls.ndjson --wait
+  enqueue bulk jobs.ndjson
   enqueue sync --account alice dialogs
   enqueue invoke --account alice messages.getHistory '{"peer": "@durov", "limit": 10}'
   enqueue list --account alice --state waiting
   enqueue parse https://t.me/c/1234567/89`,
 	}
 	root.AddCommand(
-		sendCommand(env), resolveCommand(env), batchCommand(env), syncCommand(env), invokeCommand(env),
+		sendCommand(env), resolveCommand(env), batchCommand(env), bulkCommand(env), syncCommand(env), invokeCommand(env),
 		getCommand(env), waitCommand(env), cancelCommand(env), retryCommand(env), deleteCommand(env), listCommand(env),
 		parseCommand(env), methodsCommand(env), webhooksCommand(env),
 	)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -16,7 +17,15 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+// programEnv makes the test's program the command itself, for tests that kill it.
+const programEnv = "SWITCHBOARD_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) == "enqueue" {
+		main()
+	}
+	testenv.Main(m)
+}
 
 const (
 	nowhere = "redis://127.0.0.1:1" // nothing listens on port 1
