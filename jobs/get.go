@@ -195,3 +195,17 @@ func (c *Client) KnownAccount(ctx context.Context, account accounts.ID) (known b
 	slices.Sort(others)
 	return false, others, nil
 }
+
+// Served lists the accounts that workers on this Redis have served, by name.
+func (c *Client) Served(ctx context.Context) ([]accounts.ID, error) {
+	names, err := c.rdb.SMembers(ctx, AccountsKey).Result()
+	if err != nil {
+		return nil, unavailable("list accounts", err)
+	}
+	ids := make([]accounts.ID, len(names))
+	for i, name := range names {
+		ids[i] = accounts.ID(name)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
