@@ -94,8 +94,8 @@ const maxID = 256
 
 // Account is what producers may know of an account.
 type Account struct {
-	Name accounts.ID     `json:"name"`
-	Kind accounts.Kind   `json:"kind,omitempty" doc:"user or bot; missing without a database"`
-	Stat accounts.Status `json:"state,omitempty" doc:"active, paused, restricted, frozen, needs_login or banned; missing without a database"`
-	From time.Time       `json:"state_since,omitzero" doc:"since when it has the state"`
+	Name  accounts.ID     `json:"name"`
+	Kind  accounts.Kind   `json:"kind,omitempty" doc:"user or bot; missing without a database"`
+	State accounts.Status `json:"state,omitempty" doc:"active, paused, restricted, frozen, needs_login or banned; missing without a database"`
+	Since time.Time       `json:"state_since,omitzero" doc:"since when it has the state"`
 }
