@@ -170,7 +170,7 @@ func again(ended Result, now time.Time) (*entry, error) {
 			return nil, fmt.Errorf("encode it: %w", err)
 		}
 	}
-	return &entry{id: ended.ID, envelope: *e, payload: payload,
+	return &entry{id: ended.ID, kind: ended.Kind, envelope: *e, payload: payload,
 		enqueued: now.UTC().Format(time.RFC3339Nano), supersedes: ended.FinishedAt}, nil
 }
 

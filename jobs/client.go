@@ -83,10 +83,15 @@ func (c *Client) Enqueue(ctx context.Context, account accounts.ID, p Payload, op
 // EnqueueEnvelope is Enqueue for a job that was read as JSON. A missing version
 // means the one that this package writes.
 func (c *Client) EnqueueEnvelope(ctx context.Context, e Envelope, opts ...Option) (Job, error) {
-	n, err := c.prepare(ctx, e, opts)
+	n, err := prepare(ctx, e, opts, c.check)
 	if err != nil {
 		return Job{}, err
 	}
+	return c.place(ctx, n)
+}
+
+// place puts a valid job on its line, or answers with the one that has its id.
+func (c *Client) place(ctx context.Context, n *entry) (Job, error) {
 	// A second try is for a first job that finishes between our enqueue, which
 	// found its task, and our look at it.
 	for range 3 {
@@ -101,20 +106,27 @@ func (c *Client) EnqueueEnvelope(ctx context.Context, e Envelope, opts ...Option
 // entry is a valid job on its way to Redis.
 type entry struct {
 	id       string
+	kind     Kind
 	envelope Envelope
 	payload  []byte
 	enqueued string
 	at       time.Time // zero: at once
 	// supersedes is when the outcome had finished of a job that is run again.
 	supersedes time.Time
+	relayed    bool // out of the outbox: it may have been put on its line before
+}
+
+// known tells whether there may be a job with its id already.
+func (n *entry) known() bool {
+	return (n.envelope.IdempotencyKey != "" || n.relayed) && n.supersedes.IsZero()
 }
 
 func (n *entry) job(existing bool) Job {
-	return Job{ID: n.id, Account: n.envelope.Account, Kind: n.envelope.Kind(), Existing: existing}
+	return Job{ID: n.id, Account: n.envelope.Account, Kind: n.kind, Existing: existing}
 }
 
-// prepare validates a job and names it. It does no I/O.
-func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry, error) {
+// prepare validates a job and names it. It does no I/O. check may be nil.
+func prepare(ctx context.Context, e Envelope, opts []Option, check func(*Envelope) error) (*entry, error) {
 	r := request{envelope: e, now: time.Now()}
 	for _, o := range opts {
 		o(&r)
@@ -136,8 +148,8 @@ func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry
 	if err := e.CheckTimes(r.now, at); err != nil {
 		return nil, err
 	}
-	if c.check != nil {
-		if err := c.check(&e); err != nil {
+	if check != nil {
+		if err := check(&e); err != nil {
 			return nil, err
 		}
 	}
@@ -148,7 +160,7 @@ func (c *Client) prepare(ctx context.Context, e Envelope, opts []Option) (*entry
 	if len(payload) > MaxBytes {
 		return nil, invalid("", "the job has %d bytes; at most %d are allowed", len(payload), MaxBytes)
 	}
-	n := &entry{envelope: e, payload: payload, enqueued: r.now.UTC().Format(time.RFC3339Nano), at: at}
+	n := &entry{kind: e.Kind(), envelope: e, payload: payload, enqueued: r.now.UTC().Format(time.RFC3339Nano), at: at}
 	if e.IdempotencyKey != "" {
 		n.id = KeyID(e.Account, e.IdempotencyKey)
 	} else {
@@ -182,10 +194,22 @@ func (c *Client) put(ctx context.Context, n *entry) (Job, error) {
 
 // write writes the task. asynq.ErrTaskIDConflict says that there is one with its id.
 func (c *Client) write(ctx context.Context, n *entry) (*transfer, error) {
-	tr := &transfer{first: n.envelope.Priority == PriorityHigh, over: ceilSecond(n.envelope.Limit())}
-	if n.envelope.IdempotencyKey != "" && n.supersedes.IsZero() {
+	tr := newTransfer(n)
+	if n.known() {
 		tr.resultKey = ResultKey(n.id)
 	}
+	err := c.hand(ctx, n, tr)
+	switch {
+	case err != nil && tr.err != nil:
+		return nil, unavailable("enqueue job "+n.id, tr.err)
+	case err != nil:
+		return nil, fmt.Errorf("enqueue job %s: %w", n.id, err)
+	}
+	return tr, nil
+}
+
+// hand gives the task to asynq, and so to the wakeClient below it.
+func (c *Client) hand(ctx context.Context, n *entry, tr *transfer) error {
 	opts := []asynq.Option{
 		asynq.TaskID(n.id),
 		asynq.Queue(Queue(n.envelope.Account)),
@@ -201,15 +225,9 @@ func (c *Client) write(ctx context.Context, n *entry) (*transfer, error) {
 	if !n.supersedes.IsZero() {
 		headers[headerSupersedes] = n.supersedes.UTC().Format(time.RFC3339Nano)
 	}
-	task := asynq.NewTaskWithHeaders(string(n.envelope.Kind()), n.payload, headers)
+	task := asynq.NewTaskWithHeaders(string(n.kind), n.payload, headers)
 	_, err := c.tasks.EnqueueContext(withTransfer(ctx, tr), task, opts...)
-	switch {
-	case err != nil && tr.err != nil:
-		return nil, unavailable("enqueue job "+n.id, tr.err)
-	case err != nil:
-		return nil, fmt.Errorf("enqueue job %s: %w", n.id, err)
-	}
-	return tr, nil
+	return err
 }
 
 // first answers with the job that has the id already.
@@ -225,11 +243,16 @@ func (c *Client) first(ctx context.Context, n *entry) (Job, error) {
 	if err != nil {
 		return Job{}, unavailable("look at job "+n.id, err)
 	}
+	return n.compare(raw)
+}
+
+// compare answers with the task that has the id already.
+func (n *entry) compare(raw []byte) (Job, error) {
 	m, err := decodeMessage(raw)
 	if err != nil {
 		return Job{}, fmt.Errorf("job %s: %w: %w", n.id, ErrConflict, err)
 	}
-	if m.Type != string(n.envelope.Kind()) || !samePayload(m.Payload, n.payload) {
+	if m.Type != string(n.kind) || !samePayload(m.Payload, n.payload) {
 		return Job{}, fmt.Errorf("job %s: %w", n.id, ErrConflict)
 	}
 	// Our own, if the answer to a first try was lost and go-redis tried again.
@@ -239,22 +262,27 @@ func (c *Client) first(ctx context.Context, n *entry) (Job, error) {
 // answered takes the new task back: the first job has its outcome. A worker that
 // was faster finds the outcome in its ledger and does not run it.
 func (c *Client) answered(ctx context.Context, n *entry, outcome []byte) (Job, error) {
-	var r Result
-	if err := json.Unmarshal(outcome, &r); err != nil {
-		return Job{}, fmt.Errorf("read outcome of job %s: %w", n.id, err)
-	}
 	q := Queue(n.envelope.Account)
 	prefix := lane.Prefix(q)
 	keys := []string{taskKey(q, n.id), scheduledKey(q), prefix + "expires"}
 	if err := withdrawScript.Run(ctx, c.rdb, keys, n.id, prefix, asynqPrefix(q), n.enqueued).Err(); err != nil {
 		return Job{}, unavailable("enqueue job "+n.id, err)
 	}
+	return n.ended(outcome)
+}
+
+// ended answers with the first job's outcome.
+func (n *entry) ended(outcome []byte) (Job, error) {
+	var r Result
+	if err := json.Unmarshal(outcome, &r); err != nil {
+		return Job{}, fmt.Errorf("read outcome of job %s: %w", n.id, err)
+	}
 	return n.same(r)
 }
 
 // same compares with a job of which only the outcome is left, and so its kind.
 func (n *entry) same(r Result) (Job, error) {
-	if r.Kind != n.envelope.Kind() {
+	if r.Kind != n.kind {
 		return Job{}, fmt.Errorf("job %s: %w", n.id, ErrConflict)
 	}
 	return n.job(true), nil

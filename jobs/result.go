@@ -14,6 +14,7 @@ type State string
 
 // States of a job. The last four are outcomes: they do not change any more.
 const (
+	Queued    State = "queued"    // in the outbox: not on the account's line yet
 	Pending   State = "pending"   // on the account's line
 	Scheduled State = "scheduled" // waits for its time
 	Waiting   State = "waiting"   // waits to be tried again: flood wait, connection

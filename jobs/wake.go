@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -125,6 +126,19 @@ type transfer struct {
 	resultKey string    // read beside the enqueue; "" is not asked
 	outcome   []byte    // what was there
 	err       error     // of the connection
+	aside     *call     // gets the script that would put the job on its line, which is not sent then; nil: it is sent
+}
+
+func newTransfer(n *entry) *transfer {
+	return &transfer{first: n.envelope.Priority == PriorityHigh, over: ceilSecond(n.envelope.Limit())}
+}
+
+// call is a script to be run later.
+type call struct {
+	wake   Wake
+	script *redis.Script
+	keys   []string
+	args   []any
 }
 
 type transferKey struct{}
@@ -133,9 +147,17 @@ func withTransfer(ctx context.Context, tr *transfer) context.Context {
 	return context.WithValue(ctx, transferKey{}, tr)
 }
 
+func transferOf(ctx context.Context) *transfer {
+	tr, _ := ctx.Value(transferKey{}).(*transfer)
+	return tr
+}
+
 // wakeClient stands under asynq.Client. What asynq does with three round trips
 // leaves in one pipeline: the queue's name, the task, and the wake.
-type wakeClient struct{ redis.UniversalClient }
+type wakeClient struct {
+	redis.UniversalClient
+	scripts sync.Map // of asynq, by their text: *redis.Script
+}
 
 // SAdd is asynq making a queue known. It does so once per client, so a queue that
 // was deleted since would never be listed again: deliver does it every time.
@@ -151,6 +173,9 @@ func (w *wakeClient) EvalSha(ctx context.Context, sha string, keys []string, arg
 	wake, ok := enqueues(keys, args)
 	if !ok {
 		return w.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+	if tr := transferOf(ctx); tr != nil && tr.aside != nil {
+		return redis.NewCmdResult(nil, redis.ErrNoScript) // asynq comes again, with the text
 	}
 	ours, ourKeys, ourArgs := put(ctx, wake, keys, args)
 	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd {
@@ -168,6 +193,13 @@ func (w *wakeClient) Eval(ctx context.Context, src string, keys []string, args .
 		return w.UniversalClient.Eval(ctx, src, keys, args...)
 	}
 	ours, ourKeys, ourArgs := put(ctx, wake, keys, args)
+	if tr := transferOf(ctx); tr != nil && tr.aside != nil {
+		if ours == nil {
+			ours, ourKeys, ourArgs = w.script(src), keys, args
+		}
+		*tr.aside = call{wake, ours, ourKeys, ourArgs}
+		return redis.NewCmdResult(int64(1), nil)
+	}
 	return w.deliver(ctx, wake, func(p redis.Pipeliner) *redis.Cmd {
 		if ours != nil {
 			return ours.Eval(ctx, p, ourKeys, ourArgs...)
@@ -176,10 +208,19 @@ func (w *wakeClient) Eval(ctx context.Context, src string, keys []string, args .
 	})
 }
 
+// script is one of asynq's.
+func (w *wakeClient) script(src string) *redis.Script {
+	if s, ok := w.scripts.Load(src); ok {
+		return s.(*redis.Script)
+	}
+	s, _ := w.scripts.LoadOrStore(src, redis.NewScript(src))
+	return s.(*redis.Script)
+}
+
 // put returns putScript in the place of asynq's, nil for a job that asynq's will do
 // for.
 func put(ctx context.Context, wake Wake, keys []string, args []any) (*redis.Script, []string, []any) {
-	tr, _ := ctx.Value(transferKey{}).(*transfer)
+	tr := transferOf(ctx)
 	if tr == nil || !tr.first && tr.over.IsZero() {
 		return nil, nil, nil
 	}
@@ -226,7 +267,7 @@ func enqueues(keys []string, args []any) (Wake, bool) {
 }
 
 func (w *wakeClient) deliver(ctx context.Context, wake Wake, script func(redis.Pipeliner) *redis.Cmd) *redis.Cmd {
-	tr, _ := ctx.Value(transferKey{}).(*transfer)
+	tr := transferOf(ctx)
 	p := w.UniversalClient.Pipeline()
 	p.SAdd(ctx, queuesKey, Queue(wake.Account))
 	cmd := script(p)

@@ -71,6 +71,11 @@ var (
 
 	descDeleted = describe("outcomes_deleted_total", "Outcomes that this worker deleted because of their age.")
 
+	descOutbox     = describe("outbox_rows", "Jobs in the outbox at this worker's last look, 10000 at most.")
+	descOutboxLag  = describe("outbox_lag_seconds", "How long the first of them had been there.")
+	descRelayed    = describe("outbox_relayed_total", "Jobs that this worker took out of the outbox.")
+	descOutboxDrop = describe("outbox_conflicts_total", "Of these, jobs whose idempotency key belonged to a different job; they are dropped.")
+
 	descDBUp    = describe("database_up", "1 if the database answered the last question about the fleet.")
 	descDBConns = describe("database_connections", "Connections to the database.", "state")
 	descDBMax   = describe("database_connections_max", "Connections to the database at most; 0 is no limit.")
@@ -139,6 +144,10 @@ func (c *collector) peers(p points) {
 
 func (c *collector) database(p points) {
 	p.count(descDeleted, float64(c.node.prunes.deleted.Load()))
+	p.gauge(descOutbox, float64(c.node.relay.rows.Load()))
+	p.gauge(descOutboxLag, time.Duration(c.node.relay.lag.Load()).Seconds())
+	p.count(descRelayed, float64(c.node.relay.moved.Load()))
+	p.count(descOutboxDrop, float64(c.node.relay.conflicts.Load()))
 	s := c.node.db.Connections()
 	p.gauge(descDBConns, float64(s.InUse), "in_use")
 	p.gauge(descDBConns, float64(s.Idle), "idle")

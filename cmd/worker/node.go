@@ -12,6 +12,7 @@ import (
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/db"
+	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/dispatch"
 	"github.com/tgswitchboard/switchboard/jobs/handlers"
 	"github.com/tgswitchboard/switchboard/peers/resolver"
@@ -39,6 +40,7 @@ type node struct {
 	dispatch *dispatch.Dispatcher
 	handlers *handlers.Handlers
 	prunes   *retention
+	relay    *relay
 	metrics  *metrics
 	log      *slog.Logger
 }
@@ -60,6 +62,7 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	kept := store.Ledger(ledger)
 	n.prunes = &retention{ledger: kept, keep: cfg.Keep, log: log}
+	n.relay = &relay{outbox: store.Outbox(), client: jobs.NewClient(rdb), log: log}
 	n.handlers = handlers.New(handlers.Deps{
 		Leases: n.leases, Cancels: n.dispatch, Pool: n.pool, Resolver: n.resolver,
 		Ledger: countedLedger{kept, n.metrics}, Progress: store.Progress(), Cursors: store.Cursors(), Redis: rdb, Worker: cfg.Name, Log: log,
@@ -108,10 +111,12 @@ func (n *node) Run(ctx context.Context) error {
 		begin(ctx, fail, "dispatch", func(ctx context.Context) error { return n.dispatch.Run(ctx, n.handlers) }),
 		begin(ctx, fail, "bell", n.bell.Run),
 		begin(ctx, fail, "retention", n.prunes.Run),
+		begin(ctx, fail, "relay", n.relay.Run),
 	}
 	<-ctx.Done()
 	n.log.Info("stopping: jobs in flight may finish", n.summary()...)
 
+	stages[5].stop()
 	stages[4].stop()
 	stages[1].stop()
 	stages[2].stop()
