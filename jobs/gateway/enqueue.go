@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -189,36 +188,39 @@ func (g *Gateway) place(ctx context.Context, v *visit, orders []*order, force bo
 	return placed
 }
 
-// atOnce is how many jobs of one request are on their way to Redis.
-const atOnce = 32
-
-// enqueueAll enqueues orders without a problem.
+// enqueueAll enqueues orders without a problem, in their order.
 func (g *Gateway) enqueueAll(ctx context.Context, orders []*order, placed []Placed, ours map[*order]string) {
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(atOnce, len(orders)) {
-		wg.Go(func() {
-			for i := range next {
-				o := orders[i]
-				job, err := g.client.EnqueueEnvelope(ctx, o.Envelope, jobs.At(o.at))
-				if err != nil {
-					o.problem = g.refused(ctx, o, err)
-					if key := ours[o]; key != "" && errors.Is(err, jobs.ErrConflict) {
-						g.release(ctx, key)
-					}
-					continue
-				}
-				placed[i] = accepted(job, o)
-			}
-		})
-	}
+	var good []int
 	for i, o := range orders {
 		if o.problem == nil {
-			next <- i
+			good = append(good, i)
 		}
 	}
-	close(next)
-	wg.Wait()
+	items := func(yield func(jobs.Item) bool) {
+		for _, i := range good {
+			if !yield(jobs.Item{Envelope: orders[i].Envelope, Options: []jobs.Option{jobs.At(orders[i].at)}}) {
+				return
+			}
+		}
+	}
+	n := 0
+	last := jobs.ErrUnavailable // of what was not even tried
+	for job, err := range g.client.EnqueueMany(ctx, items) {
+		o := orders[good[n]]
+		if err == nil {
+			placed[good[n]] = accepted(job, o)
+		} else {
+			last = err
+			o.problem = g.refused(ctx, o, err)
+			if key := ours[o]; key != "" && errors.Is(err, jobs.ErrConflict) {
+				g.release(ctx, key)
+			}
+		}
+		n++
+	}
+	for _, i := range good[n:] {
+		orders[i].problem = g.refused(ctx, orders[i], last)
+	}
 }
 
 func accepted(job jobs.Job, o *order) Placed {
@@ -240,7 +242,11 @@ func (g *Gateway) refused(ctx context.Context, o *order, err error) *Problem {
 	if errors.As(err, &f) {
 		return field(o.where, f)
 	}
-	return g.failed(ctx, err)
+	p := g.failed(ctx, err)
+	if p.Status == http.StatusConflict {
+		p.Errors = []Fault{{Location: join(o.where, "idempotency_key"), Message: p.Detail}}
+	}
+	return p
 }
 
 // check tells whether an order is right, and the key's to give.

@@ -66,7 +66,7 @@ func (g *Gateway) claimKeys(ctx context.Context, orders []*order) (ours map[*ord
 	for _, c := range claims {
 		switch {
 		case c.kept.Val() != c.print:
-			c.problem = g.failed(ctx, jobs.ErrConflict)
+			c.problem = g.refused(ctx, c.order, jobs.ErrConflict)
 		case c.first.Val():
 			ours[c.order] = printKey(jobs.KeyID(c.Account, c.IdempotencyKey))
 		}

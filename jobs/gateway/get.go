@@ -17,7 +17,8 @@ type jobInput struct {
 }
 
 type getInput struct {
-	jobInput
+	ID      string `path:"id" maxLength:"256" doc:"the job's id"`
+	Account string `query:"account" doc:"The job's account, if it is known: spares a search of all lines."`
 	Wait string `query:"wait" example:"30s" doc:"Wait for the outcome, at most so long (up to 5m); what is known then is the answer."`
 }
 
@@ -32,7 +33,7 @@ func (g *Gateway) getJob(ctx context.Context, in *getInput) (*jobOutput, error) 
 	if p != nil {
 		return nil, p
 	}
-	r, err := g.find(ctx, in.jobInput)
+	r, err := g.find(ctx, jobInput{in.ID, in.Account})
 	if err == nil && limit > 0 && !r.State.Final() {
 		r, err = g.await(ctx, r, limit)
 	}
