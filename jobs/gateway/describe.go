@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -39,7 +40,6 @@ func describeEnqueue(doc *huma.OpenAPI) {
 	post := doc.Paths["/v1/jobs"].Post
 	r := doc.Components.Schemas
 	one := r.Schema(reflect.TypeFor[job](), true, "")
-	describeJob(r)
 	many := &huma.Schema{
 		Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"jobs"},
 		Properties: map[string]*huma.Schema{"jobs": {Type: huma.TypeArray, Items: one, MinItems: new(1), MaxItems: new(MaxJobs)}},
@@ -76,8 +76,8 @@ func describeEnqueue(doc *huma.OpenAPI) {
 	}
 }
 
-// describeJob says of a job's schema what Go's types do not.
-func describeJob(r huma.Registry) {
+// describeSchemas says what Go's types do not.
+func describeSchemas(r huma.Registry) {
 	job := r.Map()["Job"]
 	job.Description = "A job. Exactly one of send, resolve, batch, sync and invoke is there."
 	job.Required = []string{"account"}
@@ -100,7 +100,10 @@ func describeJob(r huma.Registry) {
 			p.Description = text
 		}
 	}
-	for _, schema := range r.Map() {
+	for name, schema := range r.Map() {
+		if !slices.Contains([]string{"Job", "Send", "Resolve", "Batch", "BatchCall", "Sync", "Invoke"}, name) {
+			schema.AdditionalProperties = nil // answers may have more some day
+		}
 		if p := schema.Properties["payload"]; p != nil {
 			*p = huma.Schema{Description: "of a job that failed or is unknown: what was enqueued, or base64 if that was no JSON object"}
 		}

@@ -474,7 +474,9 @@ func TestWait(t *testing.T) {
 	}
 	got := make(chan answer, 1)
 	go func() { got <- b.do("GET", "/v1/jobs/"+id+"?wait=1m", "") }()
-	b.until("somebody waits", func() bool { return b.rdb.PubSubNumSub(t.Context(), jobs.ResultChannel(id)).Val()[jobs.ResultChannel(id)] == 1 })
+	b.until("somebody waits", func() bool {
+		return b.rdb.PubSubNumSub(t.Context(), jobs.ResultChannel(id)).Val()[jobs.ResultChannel(id)] == 1
+	})
 	b.publish(id, "alice", jobs.Succeeded)
 	if a := <-got; a.Status != 200 || !strings.Contains(a.Body, `"state":"succeeded"`) {
 		t.Errorf("%+v", a)

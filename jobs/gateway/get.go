@@ -19,7 +19,7 @@ type jobInput struct {
 type getInput struct {
 	ID      string `path:"id" maxLength:"256" doc:"the job's id"`
 	Account string `query:"account" doc:"The job's account, if it is known: spares a search of all lines."`
-	Wait string `query:"wait" example:"30s" doc:"Wait for the outcome, at most so long (up to 5m); what is known then is the answer."`
+	Wait    string `query:"wait" example:"30s" doc:"Wait for the outcome, at most so long (up to 5m); what is known then is the answer."`
 }
 
 type jobOutput struct {

@@ -97,7 +97,6 @@ func (g *Gateway) register(mux *http.ServeMux) *huma.OpenAPI {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
 	c.RejectUnknownQueryParameters = true
 	c.Info.Description = about
-	c.Info.License = &huma.License{Name: "see LICENSE of the program"}
 	c.Servers = []*huma.Server{{URL: "/", Description: "this gateway"}}
 	c.Tags = []*huma.Tag{
 		{Name: tagJobs, Description: "Put jobs on accounts' lines, and see what became of them."},
@@ -110,7 +109,6 @@ func (g *Gateway) register(mux *http.ServeMux) *huma.OpenAPI {
 	api := humago.New(mux, c)
 
 	huma.Register(api, operation("postJobs", http.MethodPost, "/v1/jobs", tagJobs, "Make jobs", makeJobs, 400, 403, 408, 409, 413, 415, 429), g.postJobs)
-	describeEnqueue(api.OpenAPI())
 	huma.Register(api, operation("listJobs", http.MethodGet, "/v1/jobs", tagJobs, "List jobs", listing, 403), g.listJobs)
 	huma.Register(api, operation("getJob", http.MethodGet, "/v1/jobs/{id}", tagJobs, "Look at a job, or wait for its outcome", waiting, 404), g.getJob)
 	huma.Register(api, operation("cancelJob", http.MethodPost, "/v1/jobs/{id}/cancel", tagJobs, "Keep a job from being run", cancelling, 404, 409), g.cancelJob)
@@ -123,6 +121,8 @@ func (g *Gateway) register(mux *http.ServeMux) *huma.OpenAPI {
 	huma.Register(api, operation("listAccounts", http.MethodGet, "/v1/accounts", tagLookup, "List accounts", accountsText), g.listAccounts)
 	huma.Register(api, operation("listMethods", http.MethodGet, "/v1/methods", tagLookup, "List raw methods", methodsText), g.listMethods)
 	huma.Register(api, operation("getMethod", http.MethodGet, "/v1/methods/{name}", tagLookup, "Describe a raw method", "What a raw method takes and answers.", 404), g.getMethod)
+	describeEnqueue(api.OpenAPI())
+	describeSchemas(api.OpenAPI().Components.Schemas)
 	if g.keys != nil {
 		api.OpenAPI().Security = []map[string][]string{{"key": {}}}
 	}
