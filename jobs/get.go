@@ -43,6 +43,24 @@ func (c *Client) get(ctx context.Context, id string) (Result, error) {
 	return r, err
 }
 
+// GetOn is Get for a job whose account is known: it looks at no other account's line.
+func (c *Client) GetOn(ctx context.Context, account accounts.ID, id string) (Result, error) {
+	r, err := c.outcome(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		r, err = c.onLine(ctx, account, id)
+		if errors.Is(err, ErrNotFound) {
+			r, err = c.outcome(ctx, id) // it may have finished in between
+		}
+	}
+	if err == nil && r.Kind == KindSync && !r.State.Final() {
+		r.Progress, err = c.progress(ctx, id)
+	}
+	if err != nil {
+		return r, err
+	}
+	return c.whole(ctx, r)
+}
+
 // queues lists the accounts that have, or had, jobs.
 func (c *Client) queues(ctx context.Context) ([]accounts.ID, error) {
 	names, err := c.rdb.SMembers(ctx, queuesKey).Result()
@@ -176,4 +194,18 @@ func (c *Client) KnownAccount(ctx context.Context, account accounts.ID) (known b
 	}
 	slices.Sort(others)
 	return false, others, nil
+}
+
+// Served lists the accounts that workers on this Redis have served, by name.
+func (c *Client) Served(ctx context.Context) ([]accounts.ID, error) {
+	names, err := c.rdb.SMembers(ctx, AccountsKey).Result()
+	if err != nil {
+		return nil, unavailable("list accounts", err)
+	}
+	ids := make([]accounts.ID, len(names))
+	for i, name := range names {
+		ids[i] = accounts.ID(name)
+	}
+	slices.Sort(ids)
+	return ids, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,8 +15,10 @@ import (
 // Filter chooses jobs. The zero Filter is the first 100 on all lines.
 type Filter struct {
 	Account accounts.ID // "": all
-	States  []State     // of Running, Pending, Scheduled, Waiting and Blocked; none: all of them
-	Limit   int         // default 100
+	// Visible, if it is not nil, chooses among all accounts.
+	Visible func(accounts.ID) bool
+	States  []State // of Running, Pending, Scheduled, Waiting and Blocked; none: all of them
+	Limit   int     // default 100
 }
 
 // onLines are the states of jobs without an outcome.
@@ -34,6 +37,9 @@ func (c *Client) List(ctx context.Context, f Filter) ([]Result, error) {
 		var err error
 		if ids, err = c.queues(ctx); err != nil {
 			return nil, err
+		}
+		if f.Visible != nil {
+			ids = slices.DeleteFunc(ids, func(id accounts.ID) bool { return !f.Visible(id) })
 		}
 	}
 	results := []Result{}

@@ -171,6 +171,13 @@ const (
 // with them what it is granted, and nothing else. Of accounts there is alice.
 func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string) {
 	t.Helper()
+	roleURL, _ = setupLedgerAdmin(t, grant, rs...)
+	return roleURL
+}
+
+// setupLedgerAdmin is setupLedger that gives the owner's connection too.
+func setupLedgerAdmin(t *testing.T, grant string, rs ...jobs.Result) (roleURL string, conn *pgx.Conn) {
+	t.Helper()
 	ctx, admin := t.Context(), testenv.Postgres(t)
 	d, err := db.Open(ctx, admin, db.Config{})
 	if err != nil {
@@ -180,7 +187,7 @@ func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string)
 	if err := d.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pgx.Connect(ctx, admin)
+	conn, err = pgx.Connect(ctx, admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +220,7 @@ func setupLedger(t *testing.T, grant string, rs ...jobs.Result) (roleURL string)
 		t.Fatal(err)
 	}
 	u.User = url.UserPassword(role, "hunter2")
-	return u.String()
+	return u.String(), conn
 }
 
 func TestLedger(t *testing.T) {

@@ -14,7 +14,12 @@ const ledgerUsage = "asked for outcomes that Redis does not have"
 // withLedger runs do with the outcomes in the database. docs/operations.md says which
 // rights the role needs for what.
 func withLedger(ctx context.Context, env *cli.Env, url string, do func(*db.Outcomes) error) error {
-	o, err := db.OpenOutcomes(ctx, url, db.Config{MaxConns: 1, Log: env.Log})
+	return withOutcomes(ctx, env, url, 1, do)
+}
+
+// withOutcomes is withLedger with so many connections.
+func withOutcomes(ctx context.Context, env *cli.Env, url string, conns int, do func(*db.Outcomes) error) error {
+	o, err := db.OpenOutcomes(ctx, url, db.Config{MaxConns: conns, Log: env.Log})
 	switch {
 	case errors.Is(err, db.ErrUnavailable):
 		return cli.Unavailable("%w; check --database", err)

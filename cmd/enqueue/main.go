@@ -48,6 +48,8 @@ in a YAML file (--config). Exit codes: 0 ok, 1 the job or the command failed,
 		sendCommand(env), resolveCommand(env), batchCommand(env), bulkCommand(env), syncCommand(env), invokeCommand(env),
 		getCommand(env), waitCommand(env), cancelCommand(env), retryCommand(env), deleteCommand(env), listCommand(env),
 		parseCommand(env), methodsCommand(env), webhooksCommand(env),
+		parseCommand(env), methodsCommand(env),
+		serveCommand(env), keysCommand(env),
 	)
 	return cli.Main(ctx, env, root, args)
 }

@@ -27,6 +27,9 @@ type Env struct {
 	Log *slog.Logger
 }
 
+// LogLevelAnnotation of a command is its own default of --log-level.
+const LogLevelAnnotation = "log-level"
+
 // Main runs root with args, which do not include the program's name, and
 // returns the exit code. It adds to root what every program has: --config,
 // --json, --log-level, --log-format, --version and the command version. Errors
@@ -55,6 +58,9 @@ func Main(ctx context.Context, env *Env, root *cobra.Command, args []string) int
 		env.Out, env.Log = newOut(env.Stdout, c.json), newLogger(env.Stderr, c)
 		if err := configure(cmd, c.config, env.Getenv); err != nil {
 			return err
+		}
+		if level := cmd.Annotations[LogLevelAnnotation]; level != "" && !cmd.Flags().Changed("log-level") {
+			c.logLevel = level
 		}
 		env.Out, env.Log = newOut(env.Stdout, c.json), newLogger(env.Stderr, c)
 		routeRedisLog(env)
