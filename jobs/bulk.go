@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 )
@@ -78,6 +79,7 @@ func (f *flight) land() *chunk {
 // launch sends the next chunk and yields what became of the one before. It returns
 // false if that was the end.
 func (f *flight) launch(ctx context.Context, next *chunk, yield func(Job, error) bool) bool {
+	next.encode(ctx, f.client) // while Redis is at work on the one before
 	last := f.land()
 	if last.lost != nil {
 		next.drop(last.lost)
@@ -111,6 +113,8 @@ type try struct {
 	job  Job
 	err  error
 	done bool // job and err stand
+	call
+	over time.Time // when the job is over if it was not begun; zero: never
 }
 
 func (c *chunk) add(n *entry, err error) {

@@ -10,7 +10,18 @@ import (
 	"github.com/tgswitchboard/switchboard/jobs/internal/link"
 )
 
-// send enqueues the jobs: one round trip for those whose id may be taken, to look,
+// encode makes the calls that put the jobs on their lines. It does no I/O.
+func (c *chunk) encode(ctx context.Context, to *Client) {
+	for t := range c.open() {
+		tr := newTransfer(t.n)
+		tr.aside, t.over = &t.call, tr.over
+		if err := to.hand(ctx, t.n, tr); err != nil {
+			c.answer(ctx, t, err)
+		}
+	}
+}
+
+// send enqueues the jobs, which are encoded: one round trip for those whose id may be taken, to look,
 // and one for all that are new. The few that meet another with their id then are
 // enqueued one by one.
 func (c *chunk) send(ctx context.Context, to *Client) {
@@ -71,30 +82,19 @@ func (c *chunk) look(ctx context.Context, to *Client) {
 // write puts jobs on their lines and wakes the workers. Jobs stay open whose id was
 // taken meanwhile, or whose script the server had not seen.
 func (c *chunk) write(ctx context.Context, to *Client) {
-	type put struct {
-		t *try
-		call
-		cmd *redis.Cmd
-	}
-	var puts []*put
+	var puts []*try
 	wakes := map[accounts.ID]*wakeList{}
 	var queues []any
 	for t := range c.open() {
-		tr, one := newTransfer(t.n), &put{t: t}
-		tr.aside = &one.call
-		if err := to.hand(ctx, t.n, tr); err != nil {
-			c.answer(ctx, t, err)
-			continue
-		}
-		puts = append(puts, one)
+		puts = append(puts, t)
 		account := t.n.envelope.Account
 		if wakes[account] == nil {
 			wakes[account] = &wakeList{told: map[string]bool{}}
 			queues = append(queues, Queue(account))
 		}
-		wakes[account].add(one.wake)
-		if one.wake.Due.IsZero() && !tr.over.IsZero() {
-			wakes[account].add(Wake{Account: account, Due: tr.over})
+		wakes[account].add(t.wake)
+		if t.wake.Due.IsZero() && !t.over.IsZero() {
+			wakes[account].add(Wake{Account: account, Due: t.over})
 		}
 	}
 	if len(puts) == 0 {
@@ -109,28 +109,29 @@ func (c *chunk) write(ctx context.Context, to *Client) {
 		script  *redis.Script
 	}
 	seen := map[loaded]bool{}
-	for _, put := range puts {
-		if at := (loaded{put.wake.Account, put.script}); seen[at] {
-			put.cmd = put.script.EvalSha(ctx, p, put.keys, put.args...)
+	done := make([]*redis.Cmd, len(puts))
+	for i, t := range puts {
+		if at := (loaded{t.wake.Account, t.script}); seen[at] {
+			done[i] = t.script.EvalSha(ctx, p, t.keys, t.args...)
 		} else {
 			seen[at] = true
-			put.cmd = put.script.Eval(ctx, p, put.keys, put.args...)
+			done[i] = t.script.Eval(ctx, p, t.keys, t.args...)
 		}
 	}
 	for account, w := range wakes {
 		wakeScript.Eval(ctx, p, []string{OwnerKey(account)}, w.list...) // if one is lost a sweep finds the job
 	}
 	_, _ = p.Exec(ctx) // every command has its own error
-	for _, put := range puts {
-		n, err := put.cmd.Int()
+	for i, t := range puts {
+		n, err := done[i].Int()
 		switch {
 		case link.NoScript(err), err == nil && n == 0:
 		case err != nil:
-			c.answer(ctx, put.t, err)
+			c.answer(ctx, t, err)
 		case named.Err() != nil: // asynq's tools and a worker's sweep would not see the line
-			c.answer(ctx, put.t, named.Err())
+			c.answer(ctx, t, named.Err())
 		default:
-			put.t.end(put.t.n.job(false), nil)
+			t.end(t.n.job(false), nil)
 		}
 	}
 }

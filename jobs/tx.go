@@ -69,6 +69,7 @@ func (c *Client) Relay(ctx context.Context, rows []Outboxed) []error {
 	for _, row := range rows {
 		part.add(row.entry(), nil)
 	}
+	part.encode(ctx, c)
 	part.send(ctx, c)
 	errs := make([]error, len(rows))
 	for i, t := range part.tries {
