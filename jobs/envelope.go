@@ -178,7 +178,7 @@ func (e *Envelope) Validate() error {
 	if err := e.validateControls(); err != nil {
 		return err
 	}
-	if err := e.Webhook.validate(); err != nil {
+	if err := e.Webhook.Validate(); err != nil {
 		return err
 	}
 	switch e.Kind() {

@@ -18,14 +18,15 @@ type Webhook struct {
 	Key string `json:"key,omitempty"`
 }
 
-func (w *Webhook) validate() error {
+// Validate checks what needs no network; nil is good. The error is a *FieldError, which
+// shows nothing of the URL: queries carry secrets.
+func (w *Webhook) Validate() error {
 	if w == nil {
 		return nil
 	}
 	if n := len(w.URL); n > MaxWebhook {
 		return invalid("webhook.url", "has %d bytes; at most %d are allowed", n, MaxWebhook)
 	}
-	// What is wrong is never shown whole: queries of such URLs carry secrets.
 	u, err := url.Parse(w.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || !utf8.ValidString(w.URL) || strings.ContainsRune(w.URL, 0):

@@ -56,7 +56,7 @@ type keyLine struct {
 func keysCreate(env *cli.Env) *cobra.Command {
 	var f keyFlags
 	var accounts, kinds, methods []string
-	var rate, expires string
+	var rate, expires, webhook string
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a key, and show it once",
@@ -72,7 +72,7 @@ a batch needs the kinds of its calls too. Raw calls need the kind invoke and
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret := apikey.NewSecret()
 			k := apikey.Key{Name: args[0], Hash: secret.Hash(), CreatedBy: operator()}
-			k.Accounts, k.Methods = accounts, methods
+			k.Accounts, k.Methods, k.Webhook = accounts, methods, webhook
 			for _, kind := range kinds {
 				k.Kinds = append(k.Kinds, jobs.Kind(kind))
 			}
@@ -108,6 +108,7 @@ a batch needs the kinds of its calls too. Raw calls need the kind invoke and
 	fs.StringSliceVar(&kinds, "kinds", nil, "`kinds` of jobs: send, resolve, batch, sync, invoke")
 	fs.StringSliceVar(&methods, "methods", nil, "`patterns` of names of raw methods, for the kind invoke")
 	fs.StringVar(&rate, "rate", "100/s", "`limit` of jobs and requests on one gateway, such as 20/s or 30/m")
+	fs.StringVar(&webhook, "webhook", "", "`URL` that is told of the outcomes of its jobs, if they name none themselves")
 	fs.StringVar(&expires, "expires", "", "`time` when it ends: 2027-01-31T00:00:00Z, or 720h from now; default never")
 	_ = cmd.MarkFlagRequired("accounts")
 	_ = cmd.MarkFlagRequired("kinds")

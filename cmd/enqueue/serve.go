@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
@@ -20,6 +21,7 @@ type serveFlags struct {
 	behindProxy, openAPI    bool
 	allow                   []string
 	drain                   time.Duration
+	delivering
 }
 
 func serveCommand(env *cli.Env) *cobra.Command {
@@ -34,6 +36,8 @@ With --database every request needs an API key (see "enqueue keys"). Without it 
 gateway needs Redis alone, and everybody who reaches it may do everything: it then
 listens on this machine's own addresses only. On other addresses it wants keys, and
 TLS (--tls-cert and --tls-key) or --behind-proxy.
+
+With --webhook-secret-file it also delivers webhooks, and takes jobs that name one.
 
 Every request is logged with its key, its status and the jobs it made.`,
 		Example: `  enqueue serve
@@ -53,6 +57,7 @@ Every request is logged with its key, its status and the jobs it made.`,
 	fs.BoolVar(&f.behindProxy, "behind-proxy", false, "a proxy in front serves TLS: plain HTTP on any address")
 	fs.StringArrayVar(&f.allow, "allow-method", nil, "take raw calls of the restricted method with this `name`, as the workers do; may be given again")
 	fs.DurationVar(&f.drain, "drain-timeout", 10*time.Second, "at the end, let requests finish for this long at most")
+	f.delivering.register(fs)
 	fs.BoolVar(&f.openAPI, "openapi", false, "print the OpenAPI document, and serve nothing")
 	return cmd
 }
@@ -84,7 +89,8 @@ func (f *serveFlags) serve(ctx context.Context, env *cli.Env) error {
 	if err := cli.PingRedis(ctx, rdb, f.redis); err != nil {
 		return err
 	}
-	run := func(ledger gateway.Ledger) error {
+	cfg.Webhooks = f.secret != ""
+	run := func(ctx context.Context, ledger gateway.Ledger) error {
 		g, err := gateway.New(rdb, ledger, cfg)
 		if err != nil {
 			return err
@@ -98,9 +104,21 @@ func (f *serveFlags) serve(ctx context.Context, env *cli.Env) error {
 	}
 	if f.database == "" {
 		env.Log.Warn("no API keys: whoever reaches this address may do everything; --database has keys")
-		return run(nil)
+		return run(ctx, nil)
 	}
-	return withOutcomes(ctx, env, f.database, serveConns, func(o *db.Outcomes) error { return run(ledger{o}) })
+	return withOutcomes(ctx, env, f.database, serveConns, func(o *db.Outcomes) error {
+		if f.secret == "" {
+			return run(ctx, ledger{o})
+		}
+		deliver, err := f.runner(env, o.Webhooks())
+		if err != nil {
+			return err
+		}
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return run(ctx, ledger{o}) })
+		g.Go(func() error { return deliver(ctx) })
+		return g.Wait()
+	})
 }
 
 // serveConns is how many connections to the database a gateway has at most.
@@ -128,6 +146,8 @@ func (f *serveFlags) check(local bool) error {
 		return cli.Usage("--tls-cert and --tls-key belong together: give both, or neither")
 	case f.cert != "" && f.behindProxy:
 		return cli.Usage("--behind-proxy says that a proxy serves TLS, so leave --tls-cert and --tls-key out")
+	case f.secret != "" && f.database == "":
+		return cli.Usage("--webhook-secret-file: webhooks are delivered from the database, so give --database too")
 	case local:
 		return nil
 	case f.database == "":

@@ -19,6 +19,9 @@ type Scope struct {
 	Kinds []jobs.Kind `json:"kinds"`
 	// Methods are patterns of names of raw methods, for jobs of kind invoke.
 	Methods []string `json:"methods,omitempty"`
+	// Webhook is told of the outcomes of jobs that name no webhook of their own; "" is
+	// none.
+	Webhook string `json:"webhook,omitempty"`
 }
 
 // Everything is the scope of who needs no key.
@@ -33,6 +36,11 @@ const (
 )
 
 func (s *Scope) validate() error {
+	if s.Webhook != "" {
+		if err := (&jobs.Webhook{URL: s.Webhook}).Validate(); err != nil {
+			return err
+		}
+	}
 	if len(s.Accounts) == 0 {
 		return errors.New("the key is for no account; give patterns such as support-*, or * for all")
 	}

@@ -94,6 +94,7 @@ func describeSchemas(r huma.Registry) {
 		"max_attempts":    "how often the job is tried, 1 to 100",
 		"backoff":         "the wait before the second attempt, such as 5s",
 		"backoff_max":     "the longest wait between two attempts, such as 10m",
+		"webhook":         "is told of the outcome; the key is the gateway's to set",
 		"at":              "not before this time, RFC 3339, rounded up to a whole second",
 	} {
 		if p := job.Properties[name]; p != nil {
@@ -101,7 +102,7 @@ func describeSchemas(r huma.Registry) {
 		}
 	}
 	for name, schema := range r.Map() {
-		if !slices.Contains([]string{"Job", "Send", "Resolve", "Batch", "BatchCall", "Sync", "Invoke"}, name) {
+		if !slices.Contains([]string{"Job", "Send", "Resolve", "Batch", "BatchCall", "Sync", "Invoke", "Webhook"}, name) {
 			schema.AdditionalProperties = nil // answers may have more some day
 		}
 		if p := schema.Properties["payload"]; p != nil {

@@ -160,6 +160,9 @@ func (g *Gateway) tooLarge() *Problem {
 func (g *Gateway) place(ctx context.Context, v *visit, orders []*order, force bool) []Placed {
 	for _, o := range orders {
 		if o.problem == nil {
+			o.problem = g.webhook(v, o)
+		}
+		if o.problem == nil {
 			o.problem = g.check(v, o)
 		}
 	}

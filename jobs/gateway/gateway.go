@@ -29,6 +29,9 @@ type Config struct {
 	Version string       // of the program, for the document
 	TLS     *tls.Config  // nil: plain HTTP
 	Allowed raw.Allowed  // restricted methods that workers take
+	// Webhooks says that somebody delivers outcomes to webhooks; otherwise jobs that want
+	// one are refused.
+	Webhooks bool
 
 	MaxBody     int64         // bytes of one request; default 8 MiB
 	BodyTimeout time.Duration // for a body to arrive; default 15s
