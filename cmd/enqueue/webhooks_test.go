@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/tgswitchboard/switchboard/jobs"
 	"github.com/tgswitchboard/switchboard/jobs/webhook"
 )
 
@@ -161,5 +164,58 @@ func TestWebhooksDeliver(t *testing.T) {
 		if got.Code != 2 || !strings.Contains(got.Stderr, tt[0]+"="+tt[1]) {
 			t.Errorf("%v: %+v", tt, got)
 		}
+	}
+}
+
+// TestServeWebhooks has a key whose jobs are told to its webhook, signed with its secret.
+func TestServeWebhooks(t *testing.T) {
+	b := setup(t)
+	database, admin := setupLedgerAdmin(t, gatewayRights+"; "+delivers)
+	file := filepath.Join(t.TempDir(), "webhooks.secret")
+	if got := b.run("webhooks", "secret", "new", file); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	judge, err := standardwebhooks.NewWebhook(strings.TrimSpace(b.run("webhooks", "secret", "show", file, "--key", "shop").Stdout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err == nil {
+			err = judge.Verify(body, req.Header)
+		}
+		asked <- err
+	}))
+	defer receiver.Close()
+
+	key := b.createKey(database, "shop", "--accounts", "alice", "--kinds", "send", "--webhook", receiver.URL+"/told")
+	s := b.gateway("--database", database, "--webhook-secret-file", file, "--webhook-allow", "127.0.0.0/8").as(key)
+	var job jobs.Job
+	if err := json.Unmarshal([]byte(s.want(http.StatusCreated, `"id"`, "POST", "/v1/jobs", hello)), &job); err != nil {
+		t.Fatal(err)
+	}
+	task := b.client().HGet(t.Context(), "asynq:{acct:alice}:t:"+job.ID, "msg").Val()
+	if want := receiver.URL + "/told"; !strings.Contains(task, want) || !strings.Contains(task, `"shop"`) {
+		t.Errorf("the task is %q, and has neither %s nor the key's name", task, want)
+	}
+
+	// What a worker records.
+	b.finish(admin, "alice", job.ID)
+	_, err = admin.Exec(t.Context(), `INSERT INTO webhooks (id, job, account, finished_at, url, host, key, state, created_at, due_at, attempts, tries)
+		SELECT 'msg_1', id, account, finished_at, $1, '', 'shop', 'pending', now(), now(), 0, 0 FROM outcomes WHERE id = $2`, receiver.URL+"/told", job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Errorf("the signature: %v", err)
+	}
+	for _, args := range [][]string{{"--webhook-secret-file", file}, {"--webhook-secret-file", "/nowhere", "--database", database}} {
+		if got := b.run(append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...); got.Code != 2 {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if got := b.run("keys", "create", "bad", "--accounts", "*", "--kinds", "send", "--webhook", "ftp://x", "--database", database); got.Code != 2 || !strings.Contains(got.Stderr, "webhook.url") {
+		t.Errorf("a key with a bad webhook: %+v", got)
 	}
 }
