@@ -92,10 +92,17 @@ type Account struct {
 	UserID int64             `json:"user_id,omitempty"`
 	KeyID  string            `json:"auth_key_id,omitempty"` // of its session; "": not known yet
 	DC     int               `json:"dc"`                    // home data center
-	Proxy  string            `json:"-"`                     // URL; may hold a password
+	Proxy  Proxy             `json:"proxy,omitempty"`
 	Device Device            `json:"device,omitzero"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Pace   Pace              `json:"pace,omitzero"` // its own; see Pace.Or
+
+	// APIID and APIHash are of the account's own application; 0: the deployment's. The
+	// hash is for logins alone.
+	APIID   int     `json:"api_id,omitempty"`
+	APIHash APIHash `json:"-"`
+	// Secrets are settings as a Store has them, sealed: see Registry.Account.
+	Secrets []byte `json:"-"`
 
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
@@ -119,6 +126,9 @@ func (a Account) validate() error {
 	}
 	if _, err := ParseKind(string(a.Kind)); err != nil {
 		return err
+	}
+	if a.APIID < 0 || a.APIHash != "" && a.APIID == 0 {
+		return fmt.Errorf("account %s: an application has an id of 1 or more (api_id, from my.telegram.org), and its hash goes with that", a.ID)
 	}
 	if a.DC < 1 || a.DC > 1000 {
 		return fmt.Errorf("account %s: %d is no data center; give 1 to 5 (test and simulated servers may use others)", a.ID, a.DC)

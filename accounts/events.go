@@ -13,6 +13,7 @@ const (
 	EventFlood   EventKind = "flood_wait" // Telegram demanded a pause
 	EventAlarm   EventKind = "alarm"      // an operator should know
 
+	EventSet      EventKind = "set"      // its settings were changed
 	EventExported EventKind = "exported" // its session was written to a file
 	EventRemoved  EventKind = "removed"  // the account was From until then
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Store keeps accounts and their sealed sessions. Package db implements it.
@@ -32,6 +33,10 @@ type Store interface {
 	// SaveSession replaces the sealed session while the lease is in force;
 	// ErrLeaseLost otherwise.
 	SaveSession(ctx context.Context, l Lease, sealed []byte) error
+	// SetAccount changes proxy, application, device, labels and Secrets to those of a, and
+	// writes the event down, in one transaction; ErrChanged if the account was updated at
+	// another time than was, ErrNotFound for an unknown name.
+	SetAccount(ctx context.Context, a Account, was time.Time, told string) error
 	// Unkeyed lists accounts of which the auth key's id is not stored, as Accounts.
 	Unkeyed(ctx context.Context, after ID, limit int) ([]Unkeyed, error)
 	// SetKeyIDs stores ids of auth keys where there are none. It returns who has the
@@ -71,15 +76,23 @@ func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, erro
 	if err != nil {
 		return Account{}, err
 	}
-	if err := r.store.CreateAccount(ctx, a, sealed); err != nil {
+	hidden, err := r.keys.hide(a)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := r.store.CreateAccount(ctx, hidden, sealed); err != nil {
 		return Account{}, fmt.Errorf("add account %s: %w", a.ID, err)
 	}
 	return a, nil
 }
 
-// Account returns one account.
+// Account returns one account, with its secrets: ErrWrongKey if they do not open.
 func (r *Registry) Account(ctx context.Context, id ID) (Account, error) {
-	return r.store.Account(ctx, id)
+	a, err := r.store.Account(ctx, id)
+	if err != nil {
+		return Account{}, err
+	}
+	return r.keys.reveal(a)
 }
 
 // Session opens the account's session.
@@ -113,7 +126,7 @@ func (r *Registry) LogIn(ctx context.Context, id ID, userID int64, s Session) (A
 	if err := r.store.ReplaceSession(ctx, Account{ID: id, UserID: userID, KeyID: s.Key.idText(), DC: s.DC}, sealed); err != nil {
 		return Account{}, fmt.Errorf("log in account %s: %w", id, err)
 	}
-	return r.store.Account(ctx, id)
+	return r.Account(ctx, id)
 }
 
 // SetStatus changes an account's status, or writes down the verdict that it does not

@@ -36,8 +36,10 @@ type accountRow struct {
 	Reason    string
 	UserID    int64
 	AuthKeyID *string
-	DC        int `gorm:"column:dc"`
-	Proxy     string
+	DC        int    `gorm:"column:dc"`
+	Proxy     string // as it may be shown; in the clear in rows of older versions
+	APIID     int    `gorm:"column:api_id"`
+	Secrets   []byte
 	Device    accounts.Device   `gorm:"serializer:json"`
 	Labels    map[string]string `gorm:"serializer:json"`
 	Pace      pace
@@ -57,7 +59,7 @@ func (r *accountRow) account() accounts.Account {
 	return accounts.Account{
 		KeyID: key,
 		ID:    accounts.ID(r.ID), Kind: accounts.Kind(r.Kind), Status: accounts.Status(r.Status), Reason: r.Reason,
-		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: r.Proxy, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
+		Since: r.StatusSince.Time, UserID: r.UserID, DC: r.DC, Proxy: accounts.Proxy(r.Proxy), APIID: r.APIID, Secrets: r.Secrets, Device: r.Device, Labels: r.Labels, Pace: r.Pace.Pace,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
 	}
 }
@@ -83,7 +85,7 @@ func (s *Accounts) CreateAccount(ctx context.Context, a accounts.Account, sealed
 	now := stamp{exact(time.Now())}
 	row := accountRow{
 		ID: string(a.ID), Kind: string(a.Kind), Status: string(a.Status), Reason: a.Reason, UserID: a.UserID,
-		DC: a.DC, Proxy: a.Proxy, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
+		DC: a.DC, Proxy: string(a.Proxy), APIID: a.APIID, Secrets: a.Secrets, Device: a.Device, Labels: a.Labels, Pace: pace{a.Pace},
 		CreatedAt: stamp{exact(a.CreatedAt)}, UpdatedAt: stamp{exact(a.UpdatedAt)}, StatusSince: stamp{exact(a.Since)},
 	}
 	if row.CreatedAt.IsZero() {

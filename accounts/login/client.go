@@ -35,7 +35,7 @@ type client struct {
 // then. A zero session begins a new one. onUpdate may be nil: no updates are wanted.
 func (cfg Config) with(ctx context.Context, s accounts.Session, onUpdate func(tg.UpdatesClass), use func(context.Context, *client) error) (accounts.Session, error) {
 	cfg = cfg.withDefaults()
-	dial, err := pool.DialThrough(cfg.Proxy)
+	through, err := pool.Through(cfg.Proxy)
 	if err != nil {
 		return accounts.Session{}, err
 	}
@@ -45,7 +45,7 @@ func (cfg Config) with(ctx context.Context, s accounts.Session, onUpdate func(tg
 	interrupt := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	var stored session.StorageMemory
 	r := &road{
-		Resolver: dcs.Plain(dcs.PlainOptions{Protocol: transport.Intermediate, Dial: dial}),
+		Resolver: through,
 		dcs:      cfg.DCs, end: end,
 	}
 	if !s.Key.IsZero() {

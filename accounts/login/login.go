@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ type Config struct {
 	DCs        map[int]string       // host:port by data center; default: Telegram's own, else nothing else is dialled
 	PublicKeys []telegram.PublicKey // of the servers; default: Telegram's
 
-	Proxy  string          // URL, as pool.DialThrough takes it
+	Proxy  accounts.Proxy
 	Device accounts.Device // what Telegram is told about the client; defaults as the pool's
 
 	ConnectTimeout time.Duration // default 30s
@@ -45,11 +44,7 @@ func (c Config) withDefaults() Config {
 			}
 		}
 	}
-	c.Device.Model = cmp.Or(c.Device.Model, "Switchboard")
-	c.Device.SystemVersion = cmp.Or(c.Device.SystemVersion, runtime.GOOS)
-	c.Device.AppVersion = cmp.Or(c.Device.AppVersion, "1")
-	c.Device.SystemLangCode = cmp.Or(c.Device.SystemLangCode, "en")
-	c.Device.LangCode = cmp.Or(c.Device.LangCode, "en")
+	c.Device = c.Device.Or(accounts.DefaultDevice(""))
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 30*time.Second)
 	c.CallTimeout = cmp.Or(c.CallTimeout, time.Minute)
 	if c.Log == nil {

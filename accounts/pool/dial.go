@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 
 	"github.com/gotd/td/proto/codec"
 	"github.com/gotd/td/telegram/dcs"
 	"github.com/gotd/td/tg"
 	"github.com/gotd/td/transport"
-	"golang.org/x/net/proxy"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 )
@@ -26,11 +24,10 @@ func (p *Pool) dialer(a accounts.Account, dc int) (dialFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", a.ID, err)
 	}
-	dial, err := DialThrough(a.Proxy)
+	resolver, err := Through(a.Proxy)
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", a.ID, err)
 	}
-	resolver := dcs.Plain(dcs.PlainOptions{Protocol: transport.Intermediate, Dial: dial})
 	return func(ctx context.Context) (transport.Conn, error) {
 		return resolver.Primary(ctx, dc, list)
 	}, nil
@@ -62,27 +59,6 @@ func only(addrs map[int]string, dc int) (dcs.List, error) {
 		return dcs.List{}, fmt.Errorf("address of data center %d: port %q is no number", dc, port)
 	}
 	return dcs.List{Options: []tg.DCOption{{ID: dc, IPAddress: host, Port: n}}}, nil
-}
-
-// DialThrough returns a dial function that goes through a proxy given as URL,
-// socks5://[user:password@]host:port, or directly if the URL is empty.
-func DialThrough(proxyURL string) (dcs.DialFunc, error) {
-	var direct net.Dialer
-	if proxyURL == "" {
-		return direct.DialContext, nil
-	}
-	u, err := url.Parse(proxyURL)
-	if err != nil {
-		return nil, errors.New("the proxy is no URL; give socks5://host:port")
-	}
-	if u.Scheme != "socks5" || u.Port() == "" {
-		return nil, fmt.Errorf("the proxy %s is not supported; give socks5://host:port", u.Redacted())
-	}
-	through, err := proxy.FromURL(u, &direct)
-	if err != nil {
-		return nil, fmt.Errorf("the proxy %s: %w", u.Redacted(), err)
-	}
-	return through.(proxy.ContextDialer).DialContext, nil
 }
 
 // errKeyForgotten: the server knows nothing of the stored auth key (transport

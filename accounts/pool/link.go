@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/gotd/td/bin"
@@ -228,16 +227,15 @@ func (d *center) begin(ctx context.Context, l *link) error {
 	if !c.lease.Valid() {
 		return accounts.ErrLeaseLost // making a connection takes time
 	}
-	device := c.account.Device
-	defaults := c.pool.cfg.Device
+	device := c.account.Device.Or(c.pool.cfg.Device).Or(accounts.DefaultDevice(""))
 	var config tg.Config
 	err := l.conn.Invoke(ctx, &tg.InvokeWithLayerRequest{Layer: tg.Layer, Query: &tg.InitConnectionRequest{
-		APIID:          c.pool.cfg.APIID,
-		DeviceModel:    cmp.Or(device.Model, defaults.Model, "Switchboard"),
-		SystemVersion:  cmp.Or(device.SystemVersion, defaults.SystemVersion, runtime.GOOS),
-		AppVersion:     cmp.Or(device.AppVersion, defaults.AppVersion, "1"),
-		SystemLangCode: cmp.Or(device.SystemLangCode, defaults.SystemLangCode, "en"),
-		LangCode:       cmp.Or(device.LangCode, defaults.LangCode, "en"),
+		APIID:          cmp.Or(c.account.APIID, c.pool.cfg.APIID),
+		DeviceModel:    device.Model,
+		SystemVersion:  device.SystemVersion,
+		AppVersion:     device.AppVersion,
+		SystemLangCode: device.SystemLangCode,
+		LangCode:       device.LangCode,
 		Query:          &tg.HelpGetConfigRequest{},
 	}}, &config)
 	if err != nil {

@@ -255,17 +255,3 @@ func TestLeaseAndClose(t *testing.T) {
 		t.Errorf("Acquire after Close: %v, want ErrClosed", err)
 	}
 }
-
-func TestDialThrough(t *testing.T) {
-	for _, bad := range []string{"socks4://h:1", "socks5://h", "h:1", "http://h:80", "socks5://u:secret@h"} {
-		_, err := pool.DialThrough(bad)
-		if err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("DialThrough(%q): %v, want an error without the password", bad, err)
-		}
-	}
-	for _, ok := range []string{"", "socks5://127.0.0.1:1080", "socks5://u:p@h:1"} {
-		if _, err := pool.DialThrough(ok); err != nil {
-			t.Errorf("DialThrough(%q): %v", ok, err)
-		}
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tgswitchboard/switchboard/accounts"
-	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
@@ -31,6 +29,7 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
+		accountsSet(env),
 		accountsImport(env),
 		accountsExport(env),
 		accountsRemove(env),
@@ -44,7 +43,7 @@ func accountsAdd(env *cli.Env) *cobra.Command {
 		key      keyFlags
 		session  string
 		kind     string
-		labels   []string
+		settings settingsFlags
 		a        accounts.Account
 	)
 	cmd := &cobra.Command{
@@ -56,7 +55,7 @@ session.FileStorage writes. '-' reads it from stdin.
 The session is stored sealed with the key of --key-file; a worker that runs picks
 the account up within seconds.`,
 		Example: "  worker accounts add alice --session alice.json --label region=eu",
-		Args:    cli.Args("NAME"),
+		Args:    settings.args(cli.Args("NAME")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := accounts.ParseID(args[0])
 			if err != nil {
@@ -66,12 +65,10 @@ the account up within seconds.`,
 			if a.Kind, err = accounts.ParseKind(kind); err != nil {
 				return cli.Usage("--kind: %w", err)
 			}
-			if a.Labels, err = accounts.ParseLabels(labels); err != nil {
-				return cli.Usage("--label: %w", err)
+			if err := settings.apply(&a); err != nil {
+				return err
 			}
-			if _, err := pool.DialThrough(a.Proxy); err != nil {
-				return cli.Usage("--proxy: %w", err)
-			}
+			fresh(&a)
 			s, err := readSession(env, session)
 			if err != nil {
 				return cli.Usage("--session %s: %w", session, err)
@@ -101,12 +98,7 @@ the account up within seconds.`,
 	key.register(fs)
 	fs.StringVar(&session, "session", "", "`file` with the prepared session (gotd's JSON), or - for stdin")
 	fs.StringVar(&kind, "kind", string(accounts.User), "user or bot")
-	fs.StringVar(&a.Proxy, "proxy", "", "`URL` of the proxy to connect through: socks5://[user:password@]host:port")
-	fs.StringArrayVar(&labels, "label", nil, "`key=value`; may be repeated")
-	fs.StringVar(&a.Device.Model, "device-model", "", "what Telegram shows as the device")
-	fs.StringVar(&a.Device.SystemVersion, "system-version", "", "what Telegram shows as the operating system")
-	fs.StringVar(&a.Device.AppVersion, "app-version", "", "what Telegram shows as the application's version")
-	fs.StringVar(&a.Device.LangCode, "lang-code", "", "language of the application")
+	settings.register(fs)
 	_ = cmd.MarkFlagRequired("session")
 	return cmd
 }
@@ -313,7 +305,6 @@ func unknownAccount(ctx context.Context, store *db.DB, name string, err error) e
 // accountView is an account as it is shown, with what else is known of it.
 type accountView struct {
 	accounts.Account
-	Proxy      string `json:"proxy,omitempty"`
 	KnownPeers int    `json:"known_peers,omitempty"`
 	Worker     string `json:"worker,omitempty"`   // that holds it
 	Unserved   string `json:"unserved,omitempty"` // why no worker will
@@ -339,7 +330,7 @@ func (v accountView) status() string {
 }
 
 func view(a accounts.Account) accountView {
-	return accountView{Account: a, Proxy: redactURL(a.Proxy)}
+	return accountView{Account: a}
 }
 
 // look is one look at who holds accounts.
@@ -388,7 +379,7 @@ func printAccount(env *cli.Env, a accountView) error {
 	for _, row := range [][2]string{
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"since", cli.Time(a.Since)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
-		{"user id", number(a.UserID)}, {"auth key id", a.KeyID}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy},
+		{"user id", number(a.UserID)}, {"auth key id", a.KeyID}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy.String()}, {"application", number(int64(a.APIID))},
 		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {
@@ -422,13 +413,4 @@ func printMigrations(ctx context.Context, env *cli.Env, store *db.DB) error {
 		table.Row(strconv.FormatInt(m.Version, 10), m.Name, applied)
 	}
 	return table.Flush()
-}
-
-// redactURL hides the password of a proxy.
-func redactURL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil {
-		return "(no URL)"
-	}
-	return u.Redacted()
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
-	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/accounts/sessionfile"
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
@@ -175,7 +174,7 @@ type importer struct {
 	telegram telegramFlags
 	noVerify bool
 	second   bool
-	labels   []string
+	settings settingsFlags
 	template accounts.Account // what the accounts have in common
 
 	env   *cli.Env
@@ -196,19 +195,16 @@ func (im *importer) register(cmd *cobra.Command) {
 
 // registerAccount has the settings that every imported account gets.
 func (im *importer) registerAccount(fs *pflag.FlagSet) {
-	fs.StringVar(&im.template.Proxy, "proxy", "", "`URL` of the proxy to connect through: socks5://[user:password@]host:port")
-	fs.StringArrayVar(&im.labels, "label", nil, "`key=value`; may be repeated")
+	im.settings.register(fs)
 }
 
 // open reads what the flags name. Nothing was asked of Telegram yet.
 func (im *importer) open(ctx context.Context, env *cli.Env) (err error) {
 	im.env = env
-	if im.template.Labels, err = accounts.ParseLabels(im.labels); err != nil {
-		return cli.Usage("--label: %w", err)
+	if err := im.settings.apply(&im.template); err != nil {
+		return err
 	}
-	if _, err := pool.DialThrough(im.template.Proxy); err != nil {
-		return cli.Usage("--proxy: %w", err)
-	}
+	fresh(&im.template)
 	if !im.noVerify {
 		if im.cfg, err = im.telegram.config(env); err != nil {
 			return err

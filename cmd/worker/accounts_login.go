@@ -11,7 +11,6 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
-	"github.com/tgswitchboard/switchboard/accounts/pool"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
 
@@ -31,7 +30,7 @@ type loginFlags struct {
 	qr, bot      bool
 	passwordFile string
 	tokenFile    string
-	labels       []string
+	settings     settingsFlags
 	account      accounts.Account // a new one
 }
 
@@ -52,7 +51,7 @@ Nobody is signed up: an account is registered in an official app.`,
 		Example: `  worker accounts login alice --phone +15550001234
   worker accounts login bob --qr
   SWITCHBOARD_BOT_TOKEN=… worker accounts login news --bot`,
-		Args: refuseArguments(cli.Args("NAME"), apiHashFlag),
+		Args: f.settings.args(refuseArguments(cli.Args("NAME"), apiHashFlag)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := accounts.ParseID(args[0])
 			if err != nil {
@@ -71,12 +70,7 @@ Nobody is signed up: an account is registered in an official app.`,
 	fs.BoolVar(&f.bot, "bot", false, "log a bot in with its token")
 	fs.StringVar(&f.passwordFile, "password-file", "", "`file` with the account's 2FA password")
 	fs.StringVar(&f.tokenFile, "bot-token-file", "", "`file` with the bot's token")
-	fs.StringVar(&f.account.Proxy, "proxy", "", "`URL` of the proxy to connect through, kept with a new account: socks5://[user:password@]host:port")
-	fs.StringArrayVar(&f.labels, "label", nil, "`key=value` of a new account; may be repeated")
-	fs.StringVar(&f.account.Device.Model, "device-model", "", "what Telegram shows as the device of a new account")
-	fs.StringVar(&f.account.Device.SystemVersion, "system-version", "", "what Telegram shows as its operating system")
-	fs.StringVar(&f.account.Device.AppVersion, "app-version", "", "what Telegram shows as the application's version")
-	fs.StringVar(&f.account.Device.LangCode, "lang-code", "", "language of the application")
+	f.settings.register(fs)
 	return cmd
 }
 
@@ -90,12 +84,10 @@ func (f *loginFlags) check(env *cli.Env) (err error) {
 	case f.bot && f.passwordFile != "", !f.bot && f.tokenFile != "":
 		return cli.Usage("--password-file is for users, --bot-token-file for --bot")
 	}
-	if f.account.Labels, err = accounts.ParseLabels(f.labels); err != nil {
-		return cli.Usage("--label: %w", err)
+	if err := f.settings.apply(&f.account); err != nil {
+		return err
 	}
-	if _, err := pool.DialThrough(f.account.Proxy); err != nil {
-		return cli.Usage("--proxy: %w", err)
-	}
+	fresh(&f.account)
 	return nil
 }
 
