@@ -20,7 +20,7 @@ var sealedColumns = map[accounts.SealedKind]struct{ table, account, column strin
 func sealedSQL(kind accounts.SealedKind, stmt string) string {
 	c := sealedColumns[kind]
 	return strings.NewReplacer("{kind}", string(kind), "{table}", c.table, "{account}", c.account, "{column}", c.column,
-		"{head}", fmt.Sprintf("substr({column}, 1, %d)", accounts.SealedHead)).Replace(stmt)
+		"{head}", fmt.Sprintf("substr(%s, 1, %d)", c.column, accounts.SealedHead)).Replace(stmt)
 }
 
 // countSealed finds the first of each key's by its name.

@@ -2,9 +2,8 @@ package kms
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -17,17 +16,22 @@ const timeLimit = 15 * time.Second
 // KMS's own tools take from it: VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT; AWS's SDK
 // reads the process's own.
 func Open(uri string, getenv func(string) string) (tink.AEADWithContext, error) {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return nil, errors.New("the URI of the KMS's key cannot be read; " + forms)
-	}
-	switch u.Scheme {
+	scheme, _, _ := strings.Cut(uri, "://")
+	switch scheme {
 	case "hcvault":
-		return openVault(u, getenv)
+		v, err := openVault(uri, getenv)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
 	case "aws-kms":
-		return openAWS(uri)
+		a, err := openAWS(uri)
+		if err != nil {
+			return nil, err
+		}
+		return a, nil
 	}
-	return nil, fmt.Errorf("keys of kind %.20q are not supported; %s", u.Scheme, forms)
+	return nil, fmt.Errorf("keys of kind %.20q are not supported; %s", scheme, forms)
 }
 
 const forms = "give hcvault://host:8200/transit/keys/NAME or aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID"

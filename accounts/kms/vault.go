@@ -30,13 +30,16 @@ type vault struct {
 
 const vaultForm = "the key of Vault is hcvault://host:8200/MOUNT/keys/NAME, where MOUNT is that of the transit engine"
 
-func openVault(u *url.URL, getenv func(string) string) (*vault, error) {
+func openVault(uri string, getenv func(string) string) (*vault, error) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return nil, errors.New(vaultForm) // url's error may quote a password
+	}
 	mount, key, ok := cutLast(strings.Trim(u.Path, "/"), "/keys/")
 	if !ok || mount == "" || key == "" || strings.Contains(key, "/") || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return nil, errors.New(vaultForm)
 	}
 	v := &vault{mount: &url.URL{Scheme: "https", Host: u.Host, Path: "/v1/" + mount}, key: key, namespace: getenv("VAULT_NAMESPACE")}
-	var err error
 	if v.token, err = vaultToken(getenv); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/login"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/tgsim"
@@ -83,7 +84,7 @@ func TestThroughProxy(t *testing.T) {
 	t.Parallel()
 	w := setup(t, tgsim.Config{})
 	url, served := socks5(t, w.Addr())
-	w.cfg.Proxy = url
+	w.cfg.Proxy = accounts.Proxy(url)
 	w.cfg.DCs = map[int]string{2: "192.0.2.1:443"} // leads nowhere (RFC 5737)
 	self, s, err := login.Phone(timeout(t), w.cfg, &answers{phones: []string{annsPhone}, code: w.right})
 	w.isAnn(t, self, s, err)
