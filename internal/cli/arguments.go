@@ -8,15 +8,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// hasPassword finds the password, or an MTProxy's secret, in a URL, also in one that
-// cannot be parsed.
-var hasPassword = regexp.MustCompile(`^[a-z+0-9]+://[^/?#]*:[^/?#]+@|^mtproxy://|[?&](password|sentinel_password|sslpassword|pass|secret)=.`)
+// hasPassword finds the password in a URL, also in one that cannot be parsed.
+var hasPassword = regexp.MustCompile(`^[a-z+0-9]+://[^/?#]*:[^/?#]+@|[?&](password|sentinel_password|sslpassword)=.`)
 
 // secretArguments tell whether a flag's value is, or holds, a secret.
 var secretArguments = map[string]func(string) bool{
 	"database":          hasPassword.MatchString,
 	"redis":             hasPassword.MatchString,
-	"proxy":             hasPassword.MatchString,
 	"telegram.api-hash": func(v string) bool { return v != "" },
 }
 

@@ -23,9 +23,6 @@ func TestWarnOfSecretArguments(t *testing.T) {
 		{"SQLite", "", []string{"--database", "sqlite:a:b@c.db"}, ""},
 		{"password of Redis", "", []string{"--redis", "rediss+cluster://:hunter2@h1:1,h2:2"}, "--redis"},
 		{"Redis without", "", []string{"--redis", "redis://127.0.0.1:6379/1"}, ""},
-		{"password of a proxy", "", []string{"--proxy", "socks5://u:hunter2@h:1"}, "--proxy"},
-		{"secret of an MTProxy", "", []string{"--proxy", "mtproxy://hunter2@h:1"}, "--proxy"},
-		{"link to an MTProxy", "", []string{"--proxy", "tg://proxy?server=h&port=1&secret=hunter2"}, "--proxy"},
 		{"api hash", "", []string{"--telegram.api-hash", "hunter2"}, "--telegram.api-hash"},
 		{"not a secret", "", []string{"--name", "u:hunter2@h"}, ""},
 	}
@@ -41,7 +38,7 @@ func TestWarnOfSecretArguments(t *testing.T) {
 			}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
 			root := &cobra.Command{Use: "prog"}
 			work := &cobra.Command{Use: "work", RunE: func(*cobra.Command, []string) error { return nil }}
-			for _, flag := range []string{"database", "redis", "proxy", "telegram.api-hash", "name"} {
+			for _, flag := range []string{"database", "redis", "telegram.api-hash", "name"} {
 				work.Flags().String(flag, "", "")
 			}
 			root.AddCommand(work)
