@@ -59,7 +59,11 @@ func ParseProxy(text string) (Proxy, error) {
 		}
 		clean.User = url.User(hex.EncodeToString(secret))
 	}
-	return Proxy(clean.String()), nil
+	p := Proxy(clean.String())
+	if again := p.URL(); again == nil || again.Host != clean.Host { // a link's server can be anything
+		return "", errors.New("the proxy's host is no name or address; " + proxyForms)
+	}
+	return p, nil
 }
 
 // proxyLink turns one of Telegram's links into a URL.

@@ -150,18 +150,21 @@ func direct(open func(net.Conn) (io.ReadWriter, string, error)) func(map[int]str
 // mtproxy is an MTProxy with a secret, in front of the data centers.
 func mtproxy(secret []byte) func(map[int]string) func(net.Conn) (io.ReadWriter, string, error) {
 	return func(at map[int]string) func(net.Conn) (io.ReadWriter, string, error) {
-		return func(conn net.Conn) (io.ReadWriter, string, error) {
-			client, meta, err := obfuscated2.Accept(conn, secret)
-			if err != nil {
-				return nil, "", err
-			}
-			to, ok := at[int(meta.DC)]
-			if !ok {
-				return nil, "", fmt.Errorf("data center %d", meta.DC)
-			}
-			return padded{client}, to, nil
-		}
+		return func(conn net.Conn) (io.ReadWriter, string, error) { return acceptObfuscated(conn, secret, at) }
 	}
+}
+
+// acceptObfuscated finds the data center that a client asks an MTProxy for.
+func acceptObfuscated(conn io.ReadWriter, secret []byte, at map[int]string) (io.ReadWriter, string, error) {
+	client, meta, err := obfuscated2.Accept(conn, secret)
+	if err != nil {
+		return nil, "", err
+	}
+	to, ok := at[int(meta.DC)]
+	if !ok {
+		return nil, "", fmt.Errorf("data center %d", meta.DC)
+	}
+	return padded{client}, to, nil
 }
 
 // TestThrough has an account's calls come over its proxy, and over nothing else.
@@ -177,6 +180,7 @@ func TestThrough(t *testing.T) {
 		{"HTTP", direct(connect), "http://user:pass%%20w@%s"},
 		{"MTProxy", mtproxy(secret), "mtproxy://" + hex.EncodeToString(secret) + "@%s"},
 		{"MTProxy with padding", mtproxy(secret), "mtproxy://dd" + hex.EncodeToString(secret) + "@%s"},
+		{"MTProxy that looks like TLS", fakeTLS(secret), "mtproxy://ee" + hex.EncodeToString(secret) + hex.EncodeToString([]byte("example.org")) + "@%s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package sessionfile
 
 import (
 	"archive/zip"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,45 +12,43 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gotd/td/session/tdesktop"
+	"github.com/gotd/td/crypto"
 )
 
 const (
-	keyFile   = "key_data" // and then s, 0 or 1
-	maxTData  = 1 << 20    // bytes of one of its files
-	dcShift   = 10_000     // tdata has temporary data centers: 20002 is 2
-	passcodes = "give the passcode with --passcode-file"
+	keyFile  = "key_data" // and then s, 0 or 1
+	saltSize = 32
+
+	desktopAuthorization = 0x4b           // dbiMtpAuthorization
+	desktopWide          = math.MaxUint32 // twice: ids of 64 bits follow
+	desktopTestDC        = 10_000         // what MTProto adds to the number of a test data center
 )
 
-// readTData reads Telegram Desktop's folder tdata, or the one that it is in.
-func readTData(root fs.FS, passcode []byte) (found []Found, err error) {
+// readTData reads Telegram Desktop's folder tdata, or the one that it is in. It does not
+// use gotd's reader, which makes room for as many accounts and keys as a file claims to
+// have, whatever its length.
+func readTData(root fs.FS, passcode []byte) ([]Found, error) {
 	dir, err := findTData(root)
 	if err != nil {
 		return nil, err
 	}
-	// gotd's reader trusts lengths of what was decrypted.
-	defer func() {
-		if recover() != nil {
-			found, err = nil, errors.New("tdata: what it has inside is damaged")
-		}
-	}()
-	list, err := tdesktop.ReadFS(small{dir}, passcode)
-	switch {
-	case errors.Is(err, tdesktop.ErrNoAccounts):
-		return nil, errors.New("tdata: nobody is logged in there")
-	case errors.Is(err, errTooLarge):
-		return nil, fmt.Errorf("tdata: one of its files has more than %d MiB, so it is damaged", maxTData>>20)
-	case err != nil && len(passcode) == 0:
-		return nil, fmt.Errorf("tdata: it is locked with a passcode, or damaged (%w); if it has one, "+passcodes, err)
-	case err != nil:
-		return nil, fmt.Errorf("tdata: the passcode is wrong, or it is damaged (%w)", err)
+	key, accounts, err := desktopAccounts(dir, passcode)
+	if err != nil {
+		return nil, fmt.Errorf("tdata: %w", err)
 	}
-	for _, a := range list {
-		f, err := desktopAccount(a)
-		if err != nil {
-			return nil, err
+	var found []Found
+	for _, n := range accounts {
+		f, err := desktopAccount(dir, n, key)
+		switch {
+		case errors.Is(err, errLoggedOut):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("tdata: account %d of it: %w", uint64(n)+1, err)
 		}
 		found = append(found, f)
+	}
+	if len(found) == 0 {
+		return nil, errors.New("tdata: nobody is logged in there")
 	}
 	return found, nil
 }
@@ -72,29 +71,190 @@ func findTData(root fs.FS) (fs.FS, error) {
 	return nil, fmt.Errorf("tdata: the folder has no %ss; give Telegram Desktop's folder tdata", keyFile)
 }
 
-func desktopAccount(a tdesktop.Account) (Found, error) {
-	auth := a.Authorization
-	key, ok := auth.Keys[auth.MainDC]
-	if !ok {
-		return Found{}, fmt.Errorf("tdata: account %d of it is not logged in", a.IDx+1)
+// desktopAccounts reads the key of the folder, and which accounts it has.
+// Source: storage_domain.cpp, Domain::startUsingPasscode.
+func desktopAccounts(dir fs.FS, passcode []byte) (key crypto.Key, accounts []uint32, err error) {
+	file, err := desktopFile(dir, keyFile)
+	if err != nil {
+		return key, nil, err
 	}
-	f, err := newFound(TData, auth.MainDC%dcShift, key[:])
+	salt, err := file.array()
+	if err != nil || len(salt) != saltSize {
+		return key, nil, errors.New("its key file is damaged")
+	}
+	passcodeKey, err := desktopKey(passcode, salt)
+	if err != nil {
+		return key, nil, err
+	}
+	inner, err := file.decrypt(passcodeKey)
+	switch {
+	case errors.Is(err, errOtherKey) && len(passcode) == 0:
+		return key, nil, errors.New("it is locked with a passcode; give the passcode with --passcode-file")
+	case errors.Is(err, errOtherKey):
+		return key, nil, errors.New("the passcode is wrong")
+	case err != nil || len(inner.left) != len(key):
+		return key, nil, errors.New("its key file is damaged")
+	}
+	copy(key[:], inner.left)
+	list, err := file.decrypt(key)
+	if err != nil {
+		return key, nil, errors.New("its list of accounts is damaged")
+	}
+	accounts, err = parseDesktopList(list)
+	return key, accounts, err
+}
+
+// parseDesktopList reads the numbers of the accounts.
+func parseDesktopList(r *qtReader) ([]uint32, error) {
+	count, err := r.uint32()
+	if err != nil || uint64(count)*4 > uint64(len(r.left)) {
+		return nil, errors.New("its list of accounts is damaged")
+	}
+	accounts := make([]uint32, count)
+	for i := range accounts {
+		if err := r.uint32s(&accounts[i]); err != nil {
+			return nil, err
+		}
+	}
+	return accounts, nil
+}
+
+// desktopAccount reads one account; its number counts from 0.
+func desktopAccount(dir fs.FS, number uint32, key crypto.Key) (Found, error) {
+	name := "data"
+	if number > 0 {
+		name = fmt.Sprintf("data#%d", uint64(number)+1)
+	}
+	name = desktopName(name)
+	file, err := desktopFile(dir, name)
 	if err != nil {
 		return Found{}, err
 	}
-	if auth.UserID > math.MaxInt64 {
-		return Found{}, errors.New("tdata: its user id is none, so it is damaged")
+	r, err := file.decrypt(key)
+	if err != nil {
+		return Found{}, fmt.Errorf("file %ss is damaged or of another folder", name)
 	}
-	f.UserID = int64(auth.UserID)
-	for _, o := range a.Config.DCOptions.Options {
-		plain := !o.IPv6() && !o.MediaOnly() && !o.CDN() && !o.TCPOOnly()
-		if int(o.ID) == f.Session.DC && plain && o.Port > 0 && o.Port <= math.MaxUint16 {
-			f.setAddr(o.IP, uint16(o.Port))
-			break
+	f, err := parseDesktopAuthorization(r)
+	if err != nil {
+		return Found{}, err
+	}
+	// Without a config it is of Telegram's usual servers, as for Telegram Desktop.
+	if file, err := desktopFile(dir, path.Join(name, "config")); err == nil {
+		if r, err := file.decrypt(key); err == nil {
+			f.readDesktopConfig(r)
 		}
 	}
-	f.setTest(a.Config.Environment.Test())
+	f.setTest(f.Test)
 	return f, nil
+}
+
+var errLoggedOut = errors.New("it is not logged in")
+
+// parseDesktopAuthorization reads user id, data center, and the keys of several data
+// centers. Source: storage_account.cpp, readMtpData; main_account.cpp, setMtpAuthorization.
+func parseDesktopAuthorization(r *qtReader) (Found, error) {
+	damaged := errors.New("its keys are damaged")
+	id, err := r.uint32()
+	if err != nil || id != desktopAuthorization {
+		return Found{}, damaged
+	}
+	serialized, err := r.array()
+	if err != nil {
+		return Found{}, damaged
+	}
+	r = &qtReader{serialized}
+	var narrow, main, keys uint32
+	if err := r.uint32s(&narrow, &main); err != nil {
+		return Found{}, damaged
+	}
+	user := uint64(narrow)
+	if narrow == desktopWide && main == desktopWide {
+		var err error
+		if user, err = r.uint64(); err != nil {
+			return Found{}, damaged
+		}
+		if err := r.uint32s(&main); err != nil {
+			return Found{}, damaged
+		}
+	}
+	if err := r.uint32s(&keys); err != nil || user > math.MaxInt64 {
+		return Found{}, damaged
+	}
+	for range keys {
+		var dc uint32
+		if err := r.uint32s(&dc); err != nil {
+			return Found{}, damaged
+		}
+		key, err := r.take(keySize)
+		if err != nil {
+			return Found{}, damaged
+		}
+		if dc != main {
+			continue
+		}
+		f, err := newFound(TData, int(dc%desktopTestDC), key)
+		f.UserID, f.Test = int64(user), dc > desktopTestDC
+		return f, err
+	}
+	return Found{}, errLoggedOut
+}
+
+// Flags of a data center's address in tdata.
+const (
+	desktopIPv6 = 1 << iota
+	desktopMedia
+	desktopObfuscated
+	desktopCDN
+)
+
+// readDesktopConfig takes the environment and the address from a config, as far as it
+// can be read: Telegram Desktop makes a new one when it is not. Source:
+// mtproto_config.cpp, Config::FromSerialized; mtproto_dc_options.cpp,
+// DcOptions::constructFromSerialized.
+func (f *Found) readDesktopConfig(r *qtReader) {
+	serialized, err := r.array()
+	if err != nil {
+		return
+	}
+	r = &qtReader{serialized}
+	var version, environment uint32
+	if r.uint32s(&version, &environment) != nil || environment > 1 {
+		return
+	}
+	f.Test = f.Test || environment == 1
+	options, err := r.array()
+	if err != nil {
+		return
+	}
+	r = &qtReader{options}
+	var count uint32
+	if r.uint32s(&count) != nil {
+		return
+	}
+	secrets := int32(count) < 0 // minus the version, from version 1 on
+	if secrets && r.uint32s(&count) != nil {
+		return
+	}
+	for range count {
+		var dc, flags, port uint32
+		if r.uint32s(&dc, &flags, &port) != nil {
+			return
+		}
+		ip, err := r.array()
+		if err != nil {
+			return
+		}
+		if secrets {
+			if _, err := r.array(); err != nil {
+				return
+			}
+		}
+		usable := flags&(desktopIPv6|desktopMedia|desktopObfuscated|desktopCDN) == 0 && port > 0 && port <= math.MaxUint16
+		if usable && int64(dc) == int64(f.Session.DC) {
+			f.setAddr(string(ip), uint16(port))
+			return
+		}
+	}
 }
 
 // readZip reads tdata from an archive.
@@ -107,8 +267,9 @@ func readZip(r io.ReaderAt, size int64, o Options) ([]Found, error) {
 		return nil, fmt.Errorf("the zip archive is damaged: %w", err)
 	}
 	for _, file := range archive.File {
-		name := strings.TrimSuffix(path.Base(file.Name), "s")
-		if name == keyFile && fs.ValidPath(path.Dir(file.Name)) {
+		base := path.Base(file.Name)
+		suffix, ok := strings.CutPrefix(base, keyFile)
+		if ok && strings.Contains("s01", cmp.Or(suffix, "-")) && fs.ValidPath(path.Dir(file.Name)) {
 			dir, err := fs.Sub(archive, path.Dir(file.Name))
 			if err != nil {
 				return nil, err
@@ -117,31 +278,4 @@ func readZip(r io.ReaderAt, size int64, o Options) ([]Found, error) {
 		}
 	}
 	return nil, unknown("the zip archive has no %ss; give one of Telegram Desktop's folder tdata", keyFile)
-}
-
-var errTooLarge = errors.New("a file is too large")
-
-// small ends reading of large files: those that are wanted have some kilobytes. What
-// an archive says of sizes need not be true.
-type small struct{ fs.FS }
-
-func (s small) Open(name string) (fs.File, error) {
-	f, err := s.FS.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return &smallFile{File: f, left: maxTData}, nil
-}
-
-type smallFile struct {
-	fs.File
-	left int // bytes that may come
-}
-
-func (f *smallFile) Read(p []byte) (int, error) {
-	n, err := f.File.Read(p)
-	if f.left -= n; f.left < 0 {
-		return 0, errTooLarge
-	}
-	return n, err
 }

@@ -380,7 +380,7 @@ func printAccount(env *cli.Env, a accountView) error {
 	for _, row := range [][2]string{
 		{"account", string(a.ID)}, {"kind", string(a.Kind)}, {"status", a.status()}, {"since", cli.Time(a.Since)}, {"reason", a.Reason},
 		{"worker", a.Worker}, {"unserved", a.Unserved},
-		{"user id", number(a.UserID)}, {"auth key id", a.KeyID}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy.String()}, {"application", number(int64(a.APIID))},
+		{"user id", number(a.UserID)}, {"auth key id", a.KeyID}, {"data center", strconv.Itoa(a.DC)}, {"proxy", a.Proxy.String()}, {"application", number(int64(a.APIID))}, {"device", deviceText(a.Device)},
 		{"labels", accounts.Labels(a.Labels).String()}, {"pace", a.Pace.String()}, {"known peers", number(int64(a.KnownPeers))}, {"added", cli.Time(a.CreatedAt)},
 	} {
 		if row[1] != "" {

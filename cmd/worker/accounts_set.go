@@ -92,8 +92,8 @@ func (s *setting) run(ctx context.Context, env *cli.Env, id accounts.ID) error {
 	}
 	defer store.Close()
 	registry := accounts.NewRegistry(store.Accounts().By(operator()), keys)
-	if err := checkKey(ctx, registry); err != nil {
-		return err
+	if err := registry.CheckKey(ctx); err != nil {
+		return err // one installation, one key
 	}
 	was, err := registry.Account(ctx, id)
 	if err != nil {

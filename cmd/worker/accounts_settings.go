@@ -21,6 +21,14 @@ type settingsFlags struct {
 	device           accounts.Device
 	apiID            int
 	apiHashFile      string
+
+	read *settingsRead // by the first apply
+}
+
+// settingsRead is what the flags of files and the proxy say.
+type settingsRead struct {
+	proxy   accounts.Proxy
+	apiHash accounts.APIHash
 }
 
 func (f *settingsFlags) register(fs *pflag.FlagSet) {
@@ -47,24 +55,48 @@ func (f *settingsFlags) args(args cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// files reads each file once: it may be a pipe.
+func (f *settingsFlags) files() (*settingsRead, error) {
+	if f.read != nil {
+		return f.read, nil
+	}
+	if f.proxy != "" && f.proxyFile != "" {
+		return nil, cli.Usage("give --proxy or --proxy-file, not both")
+	}
+	var (
+		r    settingsRead
+		err  error
+		text = f.proxy
+		flag = "--proxy"
+	)
+	if f.proxyFile != "" {
+		flag = "--proxy-file"
+		if text, err = readSecret(f.proxyFile); err != nil {
+			return nil, cli.Usage("%s: %w", flag, err)
+		}
+	}
+	if r.proxy, err = accounts.ParseProxy(text); err != nil {
+		return nil, cli.Usage("%s: %w", flag, err)
+	}
+	if f.apiHashFile != "" {
+		hash, err := readSecret(f.apiHashFile)
+		if err != nil {
+			return nil, cli.Usage("--api-hash-file: %w", err)
+		}
+		r.apiHash = accounts.APIHash(hash)
+	}
+	f.read = &r
+	return f.read, nil
+}
+
 // apply puts into an account what the flags say. What they do not say stays, and so do
 // labels with other keys.
 func (f *settingsFlags) apply(a *accounts.Account) error {
-	if f.proxy != "" && f.proxyFile != "" {
-		return cli.Usage("give --proxy or --proxy-file, not both")
-	}
-	text := f.proxy
-	if f.proxyFile != "" {
-		var err error
-		if text, err = readSecret(f.proxyFile); err != nil {
-			return cli.Usage("--proxy-file: %w", err)
-		}
-	}
-	p, err := accounts.ParseProxy(text)
+	read, err := f.files()
 	if err != nil {
-		return cli.Usage("%s: %w", map[bool]string{true: "--proxy-file", false: "--proxy"}[f.proxyFile != ""], err)
+		return err
 	}
-	a.Proxy = cmp.Or(p, a.Proxy)
+	a.Proxy = cmp.Or(read.proxy, a.Proxy)
 	labels, err := accounts.ParseLabels(f.labels)
 	if err != nil {
 		return cli.Usage("--label: %w", err)
@@ -84,13 +116,7 @@ func (f *settingsFlags) apply(a *accounts.Account) error {
 	case f.apiID != 0 && f.apiID != a.APIID:
 		a.APIID, a.APIHash = f.apiID, ""
 	}
-	if f.apiHashFile != "" {
-		hash, err := readSecret(f.apiHashFile)
-		if err != nil {
-			return cli.Usage("--api-hash-file: %w", err)
-		}
-		a.APIHash = accounts.APIHash(hash)
-	}
+	a.APIHash = cmp.Or(read.apiHash, a.APIHash)
 	a.Device = f.device.Or(a.Device)
 	return nil
 }
@@ -129,4 +155,10 @@ func removeLabels(a *accounts.Account, keys []string) error {
 		delete(a.Labels, k)
 	}
 	return nil
+}
+
+// deviceText is a device in one line, as Telegram shows it.
+func deviceText(d accounts.Device) string {
+	parts := []string{d.Model, d.SystemVersion, d.AppVersion, d.LangCode}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }

@@ -147,7 +147,8 @@ func session(t *testing.T) string {
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	added := must(t, i.env, session(t), "accounts", "add", "alice", "--session", "-", "--label", "region=eu", "--proxy", "socks5://u:hunter2@127.0.0.1:1080")
+	env := with(i.env, "SWITCHBOARD_PROXY", "socks5://u:hunter2@127.0.0.1:1080")
+	added := must(t, env, session(t), "accounts", "add", "alice", "--session", "-", "--label", "region=eu")
 	if strings.Contains(added.stdout+added.stderr, "hunter2") {
 		t.Errorf("the proxy's password was printed: %s", added.stdout)
 	}
@@ -204,7 +205,8 @@ func TestBadInput(t *testing.T) {
 		{"bad account name", i.env, []string{"accounts", "add", "a b", "--session", "-"}, cli.ExitUsage, []string{`"a b"`}},
 		{"session that is none", i.env, []string{"accounts", "add", "bob", "--session", noKey}, cli.ExitUsage, []string{"nokey.json", "gotd"}},
 		{"no session file", i.env, []string{"accounts", "add", "bob", "--session", "/no/such/file"}, cli.ExitUsage, []string{"/no/such/file"}},
-		{"proxy of another kind", i.env, []string{"accounts", "add", "bob", "--session", "-", "--proxy", "http://h:1"}, cli.ExitUsage, []string{"socks5://"}},
+		{"proxy of another kind", i.env, []string{"accounts", "add", "bob", "--session", "-", "--proxy", "https://h:1"}, cli.ExitUsage, []string{"socks5://"}},
+		{"proxy with a password", i.env, []string{"accounts", "add", "bob", "--session", "-", "--proxy", "socks5://u:hunter2@h:1"}, cli.ExitUsage, []string{"SWITCHBOARD_PROXY", "--proxy-file"}},
 		{"no key", without(i.env, "SWITCHBOARD_KEY_FILE"), []string{"run"}, cli.ExitUsage, []string{"key", "worker key new"}},
 		{"key file missing", with(i.env, "SWITCHBOARD_KEY_FILE", "/no/key"), []string{"run"}, cli.ExitUsage, []string{"/no/key", "worker key new"}},
 		{"key file without a key", with(i.env, "SWITCHBOARD_KEY_FILE", noKey), []string{"run"}, cli.ExitUsage, []string{"nokey.json"}},

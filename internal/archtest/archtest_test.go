@@ -154,6 +154,18 @@ func TestRules(t *testing.T) {
 			},
 		},
 		{
+			"SQLite's driver, where other clients' databases are read",
+			[]source{
+				{"accounts/sessionfile/a.go", importing("sessionfile", "github.com/glebarez/go-sqlite", "github.com/glebarez/sqlite", "gorm.io/gorm")},
+				{"accounts/a.go", importing("accounts", "github.com/glebarez/go-sqlite")},
+			},
+			[]string{
+				"accounts/a.go: only db may import github.com/glebarez/go-sqlite",
+				"accounts/sessionfile/a.go: only db may import github.com/glebarez/sqlite",
+				"accounts/sessionfile/a.go: only db may import gorm.io/gorm",
+			},
+		},
+		{
 			"the producer opens all of the database",
 			[]source{
 				{"cmd/enqueue/a.go", importing("enqueue", module+"/accounts") + "import store \"" + module + "/db\"\nvar open = store.Open\nvar narrow = store.OpenOutcomes\n"},
