@@ -136,7 +136,7 @@ func store(ctx context.Context, to *session.StorageMemory, s accounts.Session) e
 
 // Invoke makes a call within Config.CallTimeout.
 func (c *client) Invoke(ctx context.Context, in bin.Encoder, out bin.Decoder) error {
-	late := fmt.Errorf("Telegram has not answered within %v", c.cfg.CallTimeout)
+	late := fmt.Errorf("no answer from Telegram within %v", c.cfg.CallTimeout)
 	call, cancel := context.WithTimeoutCause(ctx, c.cfg.CallTimeout, late)
 	defer cancel()
 	err := c.gotd.Invoke(call, in, out)
@@ -158,7 +158,7 @@ type road struct {
 }
 
 // Primary implements dcs.Resolver. It never takes addresses that a server told.
-func (r *road) Primary(ctx context.Context, dc int, list dcs.List) (transport.Conn, error) {
+func (r *road) Primary(ctx context.Context, dc int, _ dcs.List) (transport.Conn, error) {
 	if r.only != 0 && dc != r.only {
 		err := fmt.Errorf("%w: the account has moved from data center %d to %d, where its session is not known", accounts.ErrNeedsLogin, r.only, dc)
 		r.end(err)

@@ -48,7 +48,7 @@ func welcome(a tg.AuthAuthorizationClass) (Self, error) {
 	case *tg.AuthAuthorizationSignUpRequired:
 		return Self{}, ErrNoAccount
 	}
-	return Self{}, fmt.Errorf("Telegram answered the login with %T", a)
+	return Self{}, fmt.Errorf("unexpected answer to the login: %T", a)
 }
 
 // attempt makes a call that may authorize the session.

@@ -14,7 +14,7 @@ import (
 // Facts about a login that callers act on, beside accounts.ErrNeedsLogin and ErrBanned.
 var (
 	// ErrRefused: Telegram refuses the login, and another try now would not help.
-	ErrRefused = errors.New("Telegram refuses the login")
+	ErrRefused = errors.New("refused by Telegram")
 	// ErrNoAccount: nobody has an account with the phone number.
 	ErrNoAccount = errors.New("there is no Telegram account with this phone number; register it in an official app first")
 )

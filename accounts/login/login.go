@@ -73,7 +73,7 @@ func (s Self) Kind() accounts.Kind {
 func selfOf(u tg.UserClass) (Self, error) {
 	user, ok := u.(*tg.User)
 	if !ok || user.ID == 0 {
-		return Self{}, errors.New("Telegram's answer does not say whose the session is")
+		return Self{}, errors.New("the answer does not say whose the session is")
 	}
 	return Self{
 		UserID: user.ID, Bot: user.Bot, Phone: user.Phone, Username: user.Username,

@@ -162,7 +162,7 @@ func (p *phone) onItsWay(sent tg.AuthSentCodeClass) (tg.AuthAuthorizationClass, 
 		p.sent.hash = sent.PhoneCodeHash
 		return nil, fmt.Errorf("%w: it wants to be paid for an SMS to this country, which this program never does; log in by --qr, or in an official app first", ErrRefused)
 	}
-	return nil, fmt.Errorf("auth.sendCode: Telegram answered with %T", sent)
+	return nil, fmt.Errorf("auth.sendCode: unexpected answer %T", sent)
 }
 
 func (p *phone) signIn(ctx context.Context, code string) (a tg.AuthAuthorizationClass, err error) {

@@ -236,7 +236,7 @@ func TestPhoneAnswerLost(t *testing.T) {
 	w.AddFault(tgsim.Fault{Method: "auth.signIn", DropAnswer: true})
 	w.cfg.CallTimeout = 2 * time.Second
 	_, _, err := login.Phone(timeout(t), w.cfg, &answers{phones: []string{annsPhone}, code: w.right})
-	if err == nil || !strings.Contains(err.Error(), "not answered") {
+	if err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Fatalf("error %v", err)
 	}
 	calls := w.Calls(tgsim.Filter{Method: "auth.logOut"})

@@ -84,7 +84,7 @@ func (c *client) qr(ctx context.Context, ask Asker, accepted <-chan struct{}) (t
 				return nil, err
 			}
 		default:
-			return nil, fmt.Errorf("auth.exportLoginToken: Telegram answered with %T", t)
+			return nil, fmt.Errorf("auth.exportLoginToken: unexpected answer %T", t)
 		}
 	}
 }

@@ -142,7 +142,7 @@ func TestUnreachable(t *testing.T) {
 	w.AddFault(tgsim.Fault{Method: "users.getUsers", DropAnswer: true})
 	cfg = w.cfg
 	cfg.CallTimeout = time.Second
-	if _, _, err = login.Verify(timeout(t), cfg, s); err == nil || !strings.Contains(err.Error(), "not answered within 1s") {
+	if _, _, err = login.Verify(timeout(t), cfg, s); err == nil || !strings.Contains(err.Error(), "no answer from Telegram within 1s") {
 		t.Errorf("no answer: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -78,7 +78,7 @@ func TestImportFolder(t *testing.T) {
 		}
 		wantResults(t, lines, results)
 		for file, reason := range map[string]string{
-			"twins/ann.json": "the name ann is taken", "dee.json": "does not accept the session", "backup/copy.json": "has this session already",
+			"twins/ann.json": "the name ann is taken", "dee.json": "not accepted any more", "backup/copy.json": "has this session already",
 			"broken.json": "gotd",
 		} {
 			if got := lines[file].Reason; !strings.Contains(got, reason) {

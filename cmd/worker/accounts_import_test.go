@@ -215,7 +215,7 @@ func TestImport(t *testing.T) {
 		// A session that Telegram has ended.
 		dead := m.session(t, m.user(t, "dee"), "dee.json")
 		m.sim.RevokeSessions(m.sim.Users()[3].ID)
-		m.refused(t, "dee", []string{"does not accept the session", "log in"}, "dee", dead)
+		m.refused(t, "dee", []string{"not accepted any more", "log in"}, "dee", dead)
 
 		// Without a question to Telegram it is what the file says.
 		before := len(m.sim.Calls(tgsim.Filter{}))

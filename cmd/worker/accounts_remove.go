@@ -97,7 +97,11 @@ func (r *removal) run(ctx context.Context, id accounts.ID) (err error) {
 		return unknownAccount(ctx, r.store, string(id), err)
 	}
 	if r.logOut {
-		s, err := accounts.NewRegistry(r.store.Accounts(), keys).Session(ctx, id)
+		registry := accounts.NewRegistry(r.store.Accounts(), keys)
+		if r.account, err = registry.Account(ctx, id); err != nil { // with its proxy
+			return err
+		}
+		s, err := registry.Session(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -313,7 +317,7 @@ func (r *removal) report(ctx context.Context, done removed) error {
 
 // as is cfg for an account: through its proxy, and as its worker shows it.
 func as(cfg login.Config, a accounts.Account) login.Config {
-	cfg.Proxy, cfg.Device = a.Proxy, a.Device
+	cfg.Proxy, cfg.Device, cfg.APIID = a.Proxy, a.Device, cmp.Or(a.APIID, cfg.APIID)
 	cfg.Device.AppVersion = cmp.Or(cfg.Device.AppVersion, cli.ReadVersion().Version)
 	return cfg
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tgswitchboard/switchboard/internal/cli"
 	"github.com/tgswitchboard/switchboard/internal/simtest"
 	"github.com/tgswitchboard/switchboard/internal/testenv"
+	"github.com/tgswitchboard/switchboard/internal/tgsim"
 	"github.com/tgswitchboard/switchboard/jobs"
 )
 
@@ -101,6 +102,26 @@ func TestRemoveNotLoggedOut(t *testing.T) {
 	f.wait(t, f.numbered(t, 1, 2)) // the worker has it again
 	worker.term(t)
 	f.checkTurns(t)
+}
+
+// TestRemoveThroughProxy logs an account out through its own proxy, or not at all.
+func TestRemoveThroughProxy(t *testing.T) {
+	t.Parallel()
+	m := newMovers(t, testenv.Postgres(t))
+	m.env["SWITCHBOARD_REDIS"] = testenv.Redis(t)
+	file := m.session(t, m.user(t, "ann"), "ann.json")
+	nobody := "127.0.0.1:1"
+	must(t, with(m.env, "SWITCHBOARD_PROXY", "socks5://u:hunter2@"+nobody), "", "accounts", "import", "alice", file, "--no-verify")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	got := runIn(ctx, m.env, "", "accounts", "remove", "alice", "--log-out", "--yes")
+	if got.code != cli.ExitFailed || !strings.Contains(got.stderr, "stays") || strings.Contains(got.stderr, "hunter2") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if n := len(m.sim.Calls(tgsim.Filter{})); n != 0 {
+		t.Errorf("%d calls went around the proxy", n)
+	}
+	m.account(t, "alice")
 }
 
 func TestBadRemove(t *testing.T) {

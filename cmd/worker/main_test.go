@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,8 @@ import (
 const programEnv = "SWITCHBOARD_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(programEnv) == "worker" {
+	// A process that fuzzes inherits the variable and is none of the program's.
+	if os.Getenv(programEnv) == "worker" && !slices.Contains(os.Args, "-test.fuzzworker") {
 		main()
 	}
 	// A command that starts the program again must not start the tests again.
