@@ -16,6 +16,7 @@ const (
 	EventSet      EventKind = "set"      // its settings were changed
 	EventExported EventKind = "exported" // its session was written to a file
 	EventRemoved  EventKind = "removed"  // the account was From until then
+	EventRotated  EventKind = "rotated"  // of no account: what is sealed was sealed anew with another key
 )
 
 // Event is one line in an account's log.

@@ -55,6 +55,7 @@ type Worker struct {
 	Labels   Labels // it serves accounts that have all of these
 	Weight   int    // its share grows with it; 0: it is leaving, and has none
 	Capacity int    // accounts that it holds at most
+	Keys     KeyIDs // of its keyset; the store may leave them out of a Fleet
 }
 
 // Member is a worker whose time has not run out.

@@ -60,6 +60,7 @@ type LeasesConfig struct {
 	Margin      time.Duration // the holder's deadline is so much earlier; default TTL/5
 	Interval    time.Duration // between renewals; default TTL/5
 	DropTimeout time.Duration // for jobs in flight of an account that is handed back; default 30s
+	Keys        KeyIDs        // of the worker's keyset, for all to know
 
 	// OnStatus is told of accounts that are not active, before they are gained, and of
 	// each change of an account's status; after Park. It must not block.
@@ -173,7 +174,7 @@ type term struct {
 func (l *Leases) incarnation(ctx context.Context) error {
 	t := &term{worker: l.name + "#" + rand.Text()[:10]}
 	asked := time.Now()
-	me := Worker{ID: t.worker, Labels: l.cfg.Labels, Weight: l.cfg.Weight, Capacity: l.cfg.Capacity}
+	me := Worker{ID: t.worker, Labels: l.cfg.Labels, Weight: l.cfg.Weight, Capacity: l.cfg.Capacity, Keys: l.cfg.Keys}
 	if err := l.store.Register(ctx, me, l.cfg.TTL); err != nil {
 		return fmt.Errorf("register worker %s: %w", t.worker, err)
 	}

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -47,6 +46,8 @@ type Store interface {
 	// auth key id and data center. ErrOtherUser if the account is another user's, a
 	// *StatusError if it needs no login, ErrNotFound for an unknown name.
 	ReplaceSession(ctx context.Context, a Account, sealed []byte) error
+
+	SealedStore
 }
 
 // Registry is the store of accounts as a worker or operator with the key sees
@@ -147,16 +148,3 @@ func (r *Registry) SetPace(ctx context.Context, id ID, p Pace) error {
 
 // Paces are those of the accounts that have one of their own.
 func (r *Registry) Paces(ctx context.Context) (map[ID]Pace, error) { return r.store.Paces(ctx) }
-
-// CheckKey opens the first stored session, so that a worker with the wrong key
-// stops at once and not at the first job. Nothing stored is no error.
-func (r *Registry) CheckKey(ctx context.Context) error {
-	as, err := r.store.Accounts(ctx, "", 1)
-	if err != nil || len(as) == 0 {
-		return err
-	}
-	if _, err := r.Session(ctx, as[0].ID); err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	return nil
-}

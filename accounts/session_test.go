@@ -132,12 +132,14 @@ func (s shelf) Session(_ context.Context, id accounts.ID) ([]byte, error) {
 	return nil, accounts.ErrNotFound
 }
 
-func (s shelf) Accounts(context.Context, accounts.ID, int) ([]accounts.Account, error) {
-	for id := range s.sealed {
-		return []accounts.Account{{ID: id}}, nil
+func (s shelf) CountSealed(context.Context) (counts []accounts.SealedCount, err error) {
+	for id, b := range s.sealed {
+		counts = append(counts, accounts.SealedCount{Kind: accounts.SealedSession, Head: b[:5], N: 1, First: accounts.Sealed{Account: id, Sealed: b}})
 	}
-	return nil, nil
+	return counts, nil
 }
+
+func (s shelf) WorkerKeys(context.Context) (map[string]accounts.KeyIDs, error) { return nil, nil }
 
 func newKeys(t *testing.T) accounts.Keyset {
 	t.Helper()

@@ -20,17 +20,17 @@ var _ accounts.LeaseStore = (*Leases)(nil)
 // Leases returns the store of leases.
 func (d *DB) Leases() *Leases { return &Leases{d} }
 
-const register = `INSERT INTO workers (id, expires_at, registered_at, labels, weight, capacity)
-	VALUES (@worker, {now+ttl}, {now}, @labels, @weight, @capacity )
+const register = `INSERT INTO workers (id, expires_at, registered_at, labels, weight, capacity, keys)
+	VALUES (@worker, {now+ttl}, {now}, @labels, @weight, @capacity , @keys )
 	ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, registered_at = excluded.registered_at,
-		labels = excluded.labels, weight = excluded.weight, capacity = excluded.capacity`
+		labels = excluded.labels, weight = excluded.weight, capacity = excluded.capacity, keys = excluded.keys`
 
 // Register makes a worker known for ttl from now.
 func (s *Leases) Register(ctx context.Context, w accounts.Worker, ttl time.Duration) error {
 	labels, err := json.Marshal(w.Labels)
 	if err == nil {
 		err = s.d.run(ctx).Exec(s.d.sql(register), map[string]any{
-			"worker": w.ID, "ttl": ttl.Microseconds(), "labels": string(labels), "weight": w.Weight, "capacity": w.Capacity,
+			"worker": w.ID, "ttl": ttl.Microseconds(), "labels": string(labels), "weight": w.Weight, "capacity": w.Capacity, "keys": w.Keys.Text(),
 		}).Error
 	}
 	return s.d.fail(ctx, "register worker "+w.ID, err)

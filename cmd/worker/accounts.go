@@ -29,6 +29,7 @@ func accountsCommand(env *cli.Env) *cobra.Command {
 		accountsSetStatus(env, "pause", "Let an account's jobs wait", accounts.Paused),
 		accountsSetStatus(env, "resume", "Let an account's jobs run again", accounts.Active),
 		accountsPace(env),
+		accountsRotateKey(env),
 		accountsSet(env),
 		accountsImport(env),
 		accountsExport(env),
@@ -73,7 +74,7 @@ the account up within seconds.`,
 			if err != nil {
 				return cli.Usage("--session %s: %w", session, err)
 			}
-			keys, err := key.load(env, database.devKey())
+			keys, err := key.load(cmd.Context(), env, database.devKey())
 			if err != nil {
 				return err
 			}

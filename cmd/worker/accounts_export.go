@@ -59,7 +59,7 @@ func (f *exportFlags) run(ctx context.Context, env *cli.Env, id accounts.ID) err
 	case f.out == "-" && env.Out.JSON:
 		return cli.Usage("--json and --out - both want stdout; name a file")
 	}
-	keys, err := f.key.load(env, f.database.devKey())
+	keys, err := f.key.load(ctx, env, f.database.devKey())
 	if err != nil {
 		return err
 	}

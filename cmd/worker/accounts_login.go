@@ -101,7 +101,7 @@ func (f *loginFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	keys, err := f.key.load(env, f.database.devKey())
+	keys, err := f.key.load(ctx, env, f.database.devKey())
 	if err != nil {
 		return err
 	}

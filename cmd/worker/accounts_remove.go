@@ -85,7 +85,7 @@ func (r *removal) run(ctx context.Context, id accounts.ID) (err error) {
 	if r.wait <= 0 {
 		return cli.Usage("--wait has to be more than 0, such as 2m")
 	}
-	cfg, keys, err := r.secrets()
+	cfg, keys, err := r.secrets(ctx)
 	if err != nil {
 		return err
 	}
@@ -134,14 +134,14 @@ func (r *removal) run(ctx context.Context, id accounts.ID) (err error) {
 }
 
 // secrets reads what a log-out needs.
-func (r *removal) secrets() (cfg login.Config, keys accounts.Keyset, err error) {
+func (r *removal) secrets(ctx context.Context) (cfg login.Config, keys accounts.Keyset, err error) {
 	if !r.logOut {
 		return cfg, keys, nil
 	}
 	if cfg, err = r.telegram.config(r.env); err != nil {
 		return cfg, keys, err
 	}
-	keys, err = r.key.load(r.env, r.database.devKey())
+	keys, err = r.key.load(ctx, r.env, r.database.devKey())
 	return cfg, keys, err
 }
 

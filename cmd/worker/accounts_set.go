@@ -82,7 +82,7 @@ func (s *setting) run(ctx context.Context, env *cli.Env, id accounts.ID) error {
 	if s.wait <= 0 {
 		return cli.Usage("--handover=%v: give a time above 0", s.wait)
 	}
-	keys, err := s.key.load(env, s.database.devKey())
+	keys, err := s.key.load(ctx, env, s.database.devKey())
 	if err != nil {
 		return err
 	}

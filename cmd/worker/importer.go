@@ -56,7 +56,7 @@ func (im *importer) open(ctx context.Context, env *cli.Env) (err error) {
 			return err
 		}
 	}
-	if im.keys, err = im.key.load(env, im.database.devKey()); err != nil {
+	if im.keys, err = im.key.load(ctx, env, im.database.devKey()); err != nil {
 		return err
 	}
 	if im.store, err = im.database.openCurrent(ctx, env); err != nil {

@@ -58,7 +58,7 @@ func newNode(store *db.DB, rdb redis.UniversalClient, keys accounts.Keyset, cfg 
 	n.dispatch = dispatch.New(rdb, cfg.Name, cfg.Dispatch, log)
 	n.bell = newBell(rdb, log)
 	cfg.Leases.Busy, cfg.Leases.Ring, cfg.Leases.Rung = n.pool.Uses, n.bell.ring, n.bell.rung
-	cfg.Leases.OnStatus = n.onStatus
+	cfg.Leases.OnStatus, cfg.Leases.Keys = n.onStatus, keys.IDs()
 	n.leases = accounts.NewLeases(store.Leases(), cfg.Name, n, cfg.Leases, log)
 	kept := store.Ledger(ledger)
 	n.prunes = &retention{ledger: kept, keep: cfg.Keep, log: log}

@@ -108,7 +108,10 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	keys, err := f.key.load(env, f.database.devKey())
+	if err := noCores(); err != nil {
+		env.Log.Warn("a core file would hold keys and sessions", "error", err)
+	}
+	keys, err := f.key.load(ctx, env, f.database.devKey())
 	if err != nil {
 		return err
 	}

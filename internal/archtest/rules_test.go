@@ -24,6 +24,7 @@ var imports = map[string][]string{
 	"peers":                    {"accounts"},
 	"jobs":                     base,
 	"accounts/sessionfile":     base,
+	"accounts/kms":             nil,
 	"accounts/pool":            {"accounts", "batching", "internal/rpcerror"},
 	"accounts/login":           {"accounts", "accounts/pool", "internal/rpcerror"},
 	"peers/resolver":           append([]string{"internal/rpcerror"}, base...),

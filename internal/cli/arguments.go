@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"log/slog"
+	"regexp"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// hasPassword finds the password in a URL, also in one that cannot be parsed.
+var hasPassword = regexp.MustCompile(`^[a-z+0-9]+://[^/?#]*:[^/?#]+@|[?&](password|sentinel_password|sslpassword)=.`)
+
+// secretArguments tell whether a flag's value is, or holds, a secret.
+var secretArguments = map[string]func(string) bool{
+	"database":          hasPassword.MatchString,
+	"redis":             hasPassword.MatchString,
+	"telegram.api-hash": func(v string) bool { return v != "" },
+}
+
+// warnOfArguments tells of secrets among the arguments. Nothing else can be done about
+// them any more: the process list has them.
+func warnOfArguments(cmd *cobra.Command, log *slog.Logger) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if secret := secretArguments[f.Name]; secret != nil && secret(f.Value.String()) {
+			log.Warn("a secret was given as an argument, which everybody on this machine can read; use the environment or the file of --config",
+				"flag", "--"+f.Name, "environment", EnvName(f.Name))
+		}
+	})
+}
