@@ -35,7 +35,7 @@ gateway needs Redis alone, and everybody who reaches it may do everything: it th
 listens on this machine's own addresses only. On other addresses it wants keys, and
 TLS (--tls-cert and --tls-key) or --behind-proxy.
 
-Every request is logged with its key, its status and the jobs it made.`,
+Every request of /v1 is logged with its key, its status and the jobs it made.`,
 		Example: `  enqueue serve
   enqueue serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --database postgres://gateway@db/switchboard
   enqueue serve --listen 10.0.0.5:8080 --behind-proxy --database postgres://gateway@db/switchboard
