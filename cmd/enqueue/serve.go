@@ -39,7 +39,7 @@ TLS (--tls-cert and --tls-key) or --behind-proxy.
 
 With --webhook-secret-file it also delivers webhooks, and takes jobs that name one.
 
-Every request is logged with its key, its status and the jobs it made.`,
+Every request of /v1 is logged with its key, its status and the jobs it made.`,
 		Example: `  enqueue serve
   enqueue serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --database postgres://gateway@db/switchboard
   enqueue serve --listen 10.0.0.5:8080 --behind-proxy --database postgres://gateway@db/switchboard

@@ -45,14 +45,16 @@ func TestServeProcess(t *testing.T) {
 
 // gatewayProcess is `enqueue serve` in a process of its own.
 type gatewayProcess struct {
-	url string
-	cmd *exec.Cmd
+	url    string
+	cmd    *exec.Cmd
+	killed bool // it does not end by itself
 }
 
 func startGateway(tb testing.TB, redisURL string) *gatewayProcess {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeProcess$")
 	cmd.Env = append(os.Environ(), serveEnv+"=serve --listen 127.0.0.1:0 --log-format json --redis "+redisURL)
+	g := &gatewayProcess{cmd: cmd}
 	log := &logBuffer{address: make(chan string, 1)}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -76,13 +78,14 @@ func startGateway(tb testing.TB, redisURL string) *gatewayProcess {
 	tb.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-read
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !g.killed {
 			tb.Errorf("the gateway: %v", err)
 		}
 	})
 	select {
 	case address := <-log.address:
-		return &gatewayProcess{"http://" + address, cmd}
+		g.url = "http://" + address
+		return g
 	case <-read:
 		tb.Fatal("the gateway has ended")
 		return nil
@@ -292,4 +295,73 @@ func BenchmarkServe(b *testing.B) {
 		b.ReportMetric(float64(quantile(took, .5).Microseconds())/1000, "p50-ms")
 		b.ReportMetric(float64(quantile(took, .99).Microseconds())/1000, "p99-ms")
 	})
+}
+
+// TestKillGateway kills the gateway while jobs are made. Who repeats what was not
+// answered, under its key, at another gateway has every job once.
+func TestKillGateway(t *testing.T) {
+	redisURL := testenv.Redis(t)
+	rdb, err := cli.OpenRedis(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	victim, other := startGateway(t, redisURL), startGateway(t, redisURL)
+	victim.killed = true
+	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
+	defer client.CloseIdleConnections()
+	const requests, each = 40, 25
+	body := `{"jobs":[` + strings.Repeat(hello+",", each-1) + hello + `]}`
+	ids := map[string]int{}
+	repeated, killed := 0, make(chan error, 1)
+	for i := range requests {
+		if i == requests/2 {
+			go func() { killed <- victim.cmd.Process.Kill() }() // in the middle of one of the next
+		}
+		if i == requests-1 {
+			if err := <-killed; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, base := range []string{victim.url, other.url} {
+			r, err := http.NewRequestWithContext(t.Context(), "POST", base+"/v1/jobs", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Idempotency-Key", fmt.Sprintf("request-%d", i))
+			resp, err := client.Do(r)
+			if err != nil {
+				repeated++
+				continue
+			}
+			var list struct {
+				Jobs []struct{ Job struct{ ID string } }
+			}
+			err = json.NewDecoder(resp.Body).Decode(&list)
+			resp.Body.Close()
+			if err != nil {
+				repeated++
+				continue
+			}
+			for _, p := range list.Jobs {
+				ids[p.Job.ID]++
+			}
+			break
+		}
+	}
+	c := jobs.NewClient(rdb)
+	defer c.Close()
+	on, err := c.List(t.Context(), jobs.Filter{Account: "alice", Limit: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range on {
+		if ids[r.ID] != 1 {
+			t.Errorf("job %s was told %d times", r.ID, ids[r.ID])
+		}
+	}
+	if len(on) != requests*each || len(ids) != len(on) || repeated == 0 {
+		t.Errorf("%d jobs on the line, %d told, %d requests repeated", len(on), len(ids), repeated)
+	}
 }

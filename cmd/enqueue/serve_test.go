@@ -436,7 +436,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// TestServeTLS serves TLS on every address with keys.
+// TestServeTLS serves TLS.
 func TestServeTLS(t *testing.T) {
 	b := setup(t)
 	cert, key := certificate(t)

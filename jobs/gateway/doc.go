@@ -8,7 +8,7 @@
 //   - Who waits for a job costs no poll: all waiters of a process share one
 //     subscription, and so do all streams.
 //   - A key sees and does what its scope says; a revoked one opens nothing a second
-//     later. Every request is logged with the name of its key and the jobs it made.
+//     later. Every request of /v1 is logged with the name of its key and the jobs it made.
 //   - Every error is application/problem+json with one sentence, and the place in the
 //     request that it is about.
 //

@@ -25,7 +25,7 @@ type Problem struct {
 
 // Fault is one thing that is wrong in a request.
 type Fault struct {
-	Location string `json:"location" example:"body.jobs[3].send.to" doc:"where: a path that begins with body, query, header or path"`
+	Location string `json:"location" example:"body.jobs[3].send.to" doc:"where: a path that begins with body, query, header or path, or with job for what a stored job has"`
 	Message  string `json:"message" doc:"what is wrong there"`
 	Code     string `json:"code,omitempty" example:"invalid_username" doc:"of a peer or a raw call: what is wrong, for programs"`
 }
