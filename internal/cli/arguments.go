@@ -18,12 +18,13 @@ var secretArguments = map[string]func(string) bool{
 	"telegram.api-hash": func(v string) bool { return v != "" },
 }
 
-// warnOfArguments tells of secrets among the arguments. Nothing else can be done about
-// them any more: the process list has them.
-func warnOfArguments(cmd *cobra.Command, log *slog.Logger) {
+// tellOfArguments tells of secrets among the arguments. Nothing else can be done about
+// them any more: the process list has them. It is no warning: a command that is over in a
+// moment, run by who is alone on the machine, does no harm.
+func tellOfArguments(cmd *cobra.Command, log *slog.Logger) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if secret := secretArguments[f.Name]; secret != nil && secret(f.Value.String()) {
-			log.Warn("a secret was given as an argument, which everybody on this machine can read; use the environment or the file of --config",
+			log.Info("a secret was given as an argument, which everybody on this machine can read; use the environment or the file of --config",
 				"flag", "--"+f.Name, "environment", EnvName(f.Name))
 		}
 	})

@@ -56,7 +56,7 @@ func Main(ctx context.Context, env *Env, root *cobra.Command, args []string) int
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		// Parsed already, so these tell how to print what goes wrong below.
 		env.Out, env.Log = newOut(env.Stdout, c.json), newLogger(env.Stderr, c)
-		warnOfArguments(cmd, env.Log)
+		tellOfArguments(cmd, env.Log)
 		if err := configure(cmd, c.config, env.Getenv); err != nil {
 			return err
 		}
