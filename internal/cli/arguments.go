@@ -29,3 +29,16 @@ func tellOfArguments(cmd *cobra.Command, log *slog.Logger) {
 		}
 	})
 }
+
+// likeSecret is a long piece without spaces, dashes or slashes, as hashes, tokens and keys
+// are, and as words, paths and ids of jobs are not.
+var likeSecret = regexp.MustCompile(`[A-Za-z0-9+_=]{32,}`)
+
+// shown is a value in the wrong place as errors may show it: it may be a secret that was
+// meant for another one.
+func shown(v string) string {
+	if hasPassword.MatchString(v) || likeSecret.MatchString(v) {
+		return "(not shown: it may be a secret)"
+	}
+	return v
+}

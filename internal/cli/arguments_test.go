@@ -58,3 +58,26 @@ func TestTellOfSecretArguments(t *testing.T) {
 		})
 	}
 }
+
+// A value in the wrong place may be a secret that was meant for another one.
+func TestMisplacedSecretsAreNotShown(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{
+		"0123456789abcdef0123456789abcdef", "postgres://u:hunter2@h/db", "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsawx", "redis://:hunter2@h",
+	} {
+		for _, args := range [][]string{{"work", "--capacity", secret}, {"work", secret}, {secret}, {"group", secret}} {
+			_, _, stderr, code := run(t, nil, nil, args...)
+			if code != ExitUsage || strings.Contains(stderr, secret) || !strings.Contains(stderr, "may be a secret") {
+				t.Errorf("%q: exit %d, %s", args, code, stderr)
+			}
+		}
+		_, _, stderr, _ := run(t, map[string]string{"SWITCHBOARD_CAPACITY": secret}, nil, "work")
+		if strings.Contains(stderr, secret) {
+			t.Errorf("from the environment: %s", stderr)
+		}
+	}
+	_, _, stderr, _ := run(t, nil, nil, "work", "01a2218e-34ce-7d37-bba3-596183d322b0")
+	if !strings.Contains(stderr, "01a2218e-34ce-7d37-bba3-596183d322b0") {
+		t.Errorf("an id is not shown: %s", stderr)
+	}
+}

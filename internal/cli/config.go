@@ -218,7 +218,7 @@ func badValue(f *pflag.Flag, source, v string, err error) error {
 	if len(v) > longest {
 		v = v[:longest] + "…"
 	}
-	return Usage("%s=%s: %s", source, v, wants(f.Value.Type(), err))
+	return Usage("%s=%s: %s", source, shown(v), wants(f.Value.Type(), err))
 }
 
 func wants(flagType string, err error) string {

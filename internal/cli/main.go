@@ -167,9 +167,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		cmd.SuggestionsMinimumDistance = 2
 	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return Usage("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+		return Usage("there is no command %q; did you mean %s?", shown(args[0]), strings.Join(near, " or "))
 	}
-	return Usage("there is no command %q", args[0])
+	return Usage("there is no command %q", shown(args[0]))
 }
 
 // Args checks a command's arguments by name: "ID" is one that must be given,
@@ -189,7 +189,7 @@ func Args(names ...string) cobra.PositionalArgs {
 			if f := valueApart(cmd, extra); f != "" {
 				return Usage("write --%s=%s: with a space, %s is an argument of its own", f, extra, extra)
 			}
-			return Usage("there is one argument too many: %q", extra)
+			return Usage("there is one argument too many: %q", shown(extra))
 		}
 		return nil
 	}
