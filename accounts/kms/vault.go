@@ -99,7 +99,7 @@ func (v *vault) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byt
 	}
 	err := v.ask(ctx, "encrypt", map[string]string{"plaintext": base64.StdEncoding.EncodeToString(plain), "associated_data": base64.StdEncoding.EncodeToString(ad)}, &got)
 	if err == nil && got.Ciphertext == "" {
-		err = errors.New("Vault's answer has no ciphertext")
+		err = errors.New("the answer of Vault has no ciphertext")
 	}
 	return []byte(got.Ciphertext), err
 }
@@ -114,7 +114,7 @@ func (v *vault) DecryptWithContext(ctx context.Context, sealed, ad []byte) ([]by
 	}
 	plain, err := base64.StdEncoding.DecodeString(got.Plaintext)
 	if err != nil {
-		return nil, errors.New("Vault's answer has no plaintext in base64")
+		return nil, errors.New("the answer of Vault has no plaintext in base64")
 	}
 	return plain, nil
 }
@@ -153,10 +153,10 @@ func (v *vault) ask(ctx context.Context, verb string, question map[string]string
 	}
 	defer clear(data)
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("Vault at %s refuses to %s with key %s: %s%s", v.mount.Host, verb, v.key, res.Status, vaultSays(data))
+		return fmt.Errorf("the Vault at %s refuses to %s with key %s: %s%s", v.mount.Host, verb, v.key, res.Status, vaultSays(data))
 	}
 	if err := json.Unmarshal(data, &struct{ Data any }{answer}); err != nil {
-		return fmt.Errorf("Vault at %s does not answer in JSON", v.mount.Host)
+		return fmt.Errorf("the Vault at %s does not answer in JSON", v.mount.Host)
 	}
 	return nil
 }
