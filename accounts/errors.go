@@ -16,6 +16,8 @@ var (
 	ErrReserved = errors.New("account is reserved by another command")
 	// ErrOtherUser: the session is another Telegram user's than the account.
 	ErrOtherUser = errors.New("the session belongs to another Telegram user than the account")
+	// ErrOtherKey: the account has a session with another auth key by now.
+	ErrOtherKey = errors.New("the account has been logged in anew")
 	// ErrLeaseLost: the lease that a write or a call relied on is not, or no
 	// longer, this worker's. Nothing was written.
 	ErrLeaseLost = errors.New("account lease lost")

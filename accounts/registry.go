@@ -29,9 +29,10 @@ type Store interface {
 	Paces(ctx context.Context) (map[ID]Pace, error)
 	// Session returns the sealed session; ErrNotFound if there is none.
 	Session(ctx context.Context, id ID) ([]byte, error)
-	// SaveSession replaces the sealed session while the lease is in force;
-	// ErrLeaseLost otherwise.
-	SaveSession(ctx context.Context, l Lease, sealed []byte) error
+	// SaveSession replaces the sealed session while the lease is in force, ErrLeaseLost
+	// otherwise, by one with the auth key of this id: ErrOtherKey if a new login has
+	// given the account another one.
+	SaveSession(ctx context.Context, l Lease, keyID string, sealed []byte) error
 	// SetAccount changes proxy, application, device, labels and Secrets to those of a, and
 	// writes the event down, in one transaction; ErrChanged if the account was updated at
 	// another time than was, ErrNotFound for an unknown name.
@@ -111,7 +112,7 @@ func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 	if err != nil {
 		return err
 	}
-	if err := r.store.SaveSession(ctx, l, sealed); err != nil {
+	if err := r.store.SaveSession(ctx, l, s.Key.idText(), sealed); err != nil {
 		return fmt.Errorf("save session of account %s: %w", l.Account, err)
 	}
 	return nil

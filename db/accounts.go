@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -181,36 +182,40 @@ func (s *Accounts) Session(ctx context.Context, id accounts.ID) ([]byte, error) 
 	return rows[0].Sealed, nil
 }
 
-// saveSession also locks the lease in Postgres: a grant to a successor comes
-// wholly before the write, which then fails, or wholly after it.
+// saveSession also locks the account and the lease in Postgres: a new login, or a grant
+// to a successor, comes wholly before the write, which then fails, or wholly after it.
 const saveSession = `UPDATE sessions SET sealed = @sealed , updated_at = @now WHERE account = @account AND EXISTS (
-	SELECT 1 FROM leases WHERE account = @account AND token = @token AND worker = @worker`
+	SELECT 1 FROM accounts WHERE id = @account AND coalesce(auth_key_id, @key ) = @key {lock}) AND EXISTS (
+	SELECT 1 FROM leases WHERE account = @account AND token = @token AND worker = @worker {lock})`
 
 // SaveSession replaces the sealed session while the lease is in force: one
 // statement. It returns accounts.ErrLeaseLost if the lease is another's by now,
-// accounts.ErrNotFound if there is no session to replace.
-func (s *Accounts) SaveSession(ctx context.Context, l accounts.Lease, sealed []byte) error {
+// accounts.ErrOtherKey if the account has another auth key, accounts.ErrNotFound if there
+// is no session to replace.
+func (s *Accounts) SaveSession(ctx context.Context, l accounts.Lease, keyID string, sealed []byte) error {
 	op := fmt.Sprintf("write session row %s under token %d", l.Account, l.Token)
 	if len(sealed) == 0 {
 		return s.d.fail(ctx, op, errNoSession)
 	}
-	stmt := saveSession + " FOR SHARE)"
+	lock := "FOR SHARE"
 	if s.d.lite {
-		stmt = saveSession + ")"
+		lock = ""
 	}
-	done := s.d.run(ctx).Exec(stmt, map[string]any{
-		"sealed": sealed, "now": s.d.time(time.Now()),
+	done := s.d.run(ctx).Exec(strings.ReplaceAll(saveSession, "{lock}", lock), map[string]any{
+		"sealed": sealed, "now": s.d.time(time.Now()), "key": keyID,
 		"account": string(l.Account), "token": l.Token, "worker": l.Worker,
 	})
 	if done.Error != nil || done.RowsAffected > 0 {
 		return s.d.fail(ctx, op, done.Error)
 	}
-	var n int64
-	err := s.d.run(ctx).Model(&sessionRow{}).Where("account = ?", string(l.Account)).Count(&n).Error
+	var has []string
+	err := s.d.run(ctx).Raw("SELECT coalesce(a.auth_key_id, '') FROM sessions AS s JOIN accounts AS a ON a.id = s.account WHERE s.account = ?", string(l.Account)).Scan(&has).Error
 	switch {
 	case err != nil:
-	case n == 0:
+	case len(has) == 0:
 		err = accounts.ErrNotFound
+	case has[0] != "" && has[0] != keyID:
+		err = accounts.ErrOtherKey
 	default:
 		err = accounts.ErrLeaseLost
 	}

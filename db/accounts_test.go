@@ -132,7 +132,7 @@ func TestSaveSessionFenced(t *testing.T) {
 		s := d.Accounts()
 		addAccounts(t, d, "alice", "bob")
 		old := hold(t, d, "w1")
-		if err := s.SaveSession(t.Context(), old["alice"], []byte("one")); err != nil {
+		if err := s.SaveSession(t.Context(), old["alice"], "", []byte("one")); err != nil {
 			t.Fatal(err)
 		}
 		for what, l := range map[string]accounts.Lease{
@@ -141,16 +141,16 @@ func TestSaveSessionFenced(t *testing.T) {
 			"other account": {Account: "bob", Token: 77, Worker: "w1"},
 			"zero lease":    {Account: "alice"},
 		} {
-			wantErr(t, what, s.SaveSession(t.Context(), l, []byte("foreign")), accounts.ErrLeaseLost)
+			wantErr(t, what, s.SaveSession(t.Context(), l, "", []byte("foreign")), accounts.ErrLeaseLost)
 		}
 		// An expired worker may still write until a successor is granted.
 		d.exec(t, "UPDATE workers SET expires_at = ?", d.time(time.Now().Add(-time.Hour)))
-		if err := s.SaveSession(t.Context(), old["alice"], []byte("two")); err != nil {
+		if err := s.SaveSession(t.Context(), old["alice"], "", []byte("two")); err != nil {
 			t.Errorf("before a successor: %v", err)
 		}
 		young := hold(t, d, "w2")
-		wantErr(t, "after a successor", s.SaveSession(t.Context(), old["alice"], []byte("late")), accounts.ErrLeaseLost)
-		if err := s.SaveSession(t.Context(), young["alice"], []byte("three")); err != nil {
+		wantErr(t, "after a successor", s.SaveSession(t.Context(), old["alice"], "", []byte("late")), accounts.ErrLeaseLost)
+		if err := s.SaveSession(t.Context(), young["alice"], "", []byte("three")); err != nil {
 			t.Errorf("successor: %v", err)
 		}
 		if b, err := s.Session(t.Context(), "alice"); string(b) != "three" || err != nil {
@@ -162,9 +162,9 @@ func TestSaveSessionFenced(t *testing.T) {
 		if err := d.Leases().Release(t.Context(), "w2", current(t, d, "alice")); err != nil {
 			t.Fatal(err)
 		}
-		wantErr(t, "given back", s.SaveSession(t.Context(), young["alice"], []byte("x")), accounts.ErrLeaseLost)
+		wantErr(t, "given back", s.SaveSession(t.Context(), young["alice"], "", []byte("x")), accounts.ErrLeaseLost)
 		d.exec(t, "DELETE FROM sessions")
-		wantErr(t, "no session", s.SaveSession(t.Context(), young["bob"], []byte("x")), accounts.ErrNotFound)
+		wantErr(t, "no session", s.SaveSession(t.Context(), young["bob"], "", []byte("x")), accounts.ErrNotFound)
 	})
 }
 
@@ -184,7 +184,7 @@ func TestSaveSessionRacesGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := make(chan error, 1)
-	go func() { saved <- d.Accounts().SaveSession(t.Context(), lease, []byte("old")) }()
+	go func() { saved <- d.Accounts().SaveSession(t.Context(), lease, "", []byte("old")) }()
 	for waiting := 0; waiting == 0 && len(saved) == 0; {
 		waiting = d.count(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 	}
@@ -194,6 +194,46 @@ func TestSaveSessionRacesGrant(t *testing.T) {
 	wantErr(t, "write during a grant", <-saved, accounts.ErrLeaseLost)
 	if b, err := d.Accounts().Session(t.Context(), "alice"); string(b) != "sealed alice" || err != nil {
 		t.Errorf("session %q, %v", b, err)
+	}
+}
+
+// A write of the session of before waits for a login that is under way, and is refused.
+func TestSaveSessionRacesLogIn(t *testing.T) {
+	t.Parallel()
+	d := open(t, testenv.Postgres(t))
+	addAccounts(t, d, "alice")
+	d.exec(t, "UPDATE accounts SET auth_key_id = 'old'")
+	lease := hold(t, d, "w1")["alice"]
+	if err := d.Accounts().SaveSession(t.Context(), lease, "old", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	login, err := d.pool.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer login.Rollback()
+	if _, err := login.Exec("SELECT 1 FROM accounts FOR NO KEY UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	saved := make(chan error, 1)
+	go func() { saved <- d.Accounts().SaveSession(t.Context(), lease, "old", []byte("old again")) }()
+	for waiting := 0; waiting == 0 && len(saved) == 0; {
+		waiting = d.count(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	}
+	for _, stmt := range []string{"UPDATE sessions SET sealed = 'new'", "UPDATE accounts SET auth_key_id = 'new'"} {
+		if _, err := login.Exec(stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := login.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "write during a login", <-saved, accounts.ErrOtherKey)
+	if b, err := d.Accounts().Session(t.Context(), "alice"); string(b) != "new" || err != nil {
+		t.Errorf("session %q, %v", b, err)
+	}
+	if err := d.Accounts().SaveSession(t.Context(), lease, "new", []byte("newer")); err != nil {
+		t.Errorf("write after the login: %v", err)
 	}
 }
 

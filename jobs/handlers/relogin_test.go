@@ -56,10 +56,7 @@ func TestKeyForgottenInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Registry.SaveSession(t.Context(), f.Lease("alice"), accounts.Session{DC: s.DC, Key: key, Salt: s.Salt}); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Registry.SetStatus(t.Context(), "alice", accounts.Active, ""); err != nil {
+	if _, err := f.Registry.LogIn(t.Context(), "alice", alice.ID, accounts.Session{DC: s.DC, Key: key, Salt: s.Salt}); err != nil {
 		t.Fatal(err)
 	}
 	// What was parked would go on within a minute; a job that arrives wakes the line.
