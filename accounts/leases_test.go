@@ -132,14 +132,18 @@ func TestLeasesOfOneWorker(t *testing.T) {
 			t.Errorf("registered %v, holds %d; want true, 3", leases.Registered(), leases.Held())
 		}
 		l, _ := leases.Lease("a1")
-		if err := d.Accounts().SaveSession(t.Context(), l, "", []byte("x")); err != nil {
+		a, err := d.Accounts().Account(t.Context(), "a1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Accounts().SaveSession(t.Context(), l, a.KeyID, []byte("x")); err != nil {
 			t.Errorf("a write under the lease: %v", err)
 		}
 		stop()
 		if l.Valid() || leases.Held() != 0 {
 			t.Error("leases outlive Run")
 		}
-		if err := d.Accounts().SaveSession(t.Context(), l, "", []byte("x")); !errors.Is(err, accounts.ErrLeaseLost) {
+		if err := d.Accounts().SaveSession(t.Context(), l, a.KeyID, []byte("x")); !errors.Is(err, accounts.ErrLeaseLost) {
 			t.Errorf("a write under a lease that was given back: %v, want ErrLeaseLost", err)
 		}
 	})
