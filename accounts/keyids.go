@@ -28,7 +28,7 @@ func (r *Registry) FillKeyIDs(ctx context.Context) (twice []ID, err error) {
 			if err != nil {
 				return twice, err
 			}
-			ids[u.Account], after = s.Key.idText(), u.Account
+			ids[u.Account], after = s.Key.IDText(), u.Account
 		}
 		if len(some) == 0 {
 			return twice, nil

@@ -73,7 +73,7 @@ func (r *Registry) Add(ctx context.Context, a Account, s Session) (Account, erro
 	if err := a.validate(); err != nil {
 		return Account{}, err
 	}
-	a.KeyID = s.Key.idText()
+	a.KeyID = s.Key.IDText()
 	sealed, err := r.keys.seal(a.ID, s)
 	if err != nil {
 		return Account{}, err
@@ -112,7 +112,7 @@ func (r *Registry) SaveSession(ctx context.Context, l Lease, s Session) error {
 	if err != nil {
 		return err
 	}
-	if err := r.store.SaveSession(ctx, l, s.Key.idText(), sealed); err != nil {
+	if err := r.store.SaveSession(ctx, l, s.Key.IDText(), sealed); err != nil {
 		return fmt.Errorf("save session of account %s: %w", l.Account, err)
 	}
 	return nil
@@ -125,7 +125,7 @@ func (r *Registry) LogIn(ctx context.Context, id ID, userID int64, s Session) (A
 	if err != nil {
 		return Account{}, err
 	}
-	if err := r.store.ReplaceSession(ctx, Account{ID: id, UserID: userID, KeyID: s.Key.idText(), DC: s.DC}, sealed); err != nil {
+	if err := r.store.ReplaceSession(ctx, Account{ID: id, UserID: userID, KeyID: s.Key.IDText(), DC: s.DC}, sealed); err != nil {
 		return Account{}, fmt.Errorf("log in account %s: %w", id, err)
 	}
 	return r.Account(ctx, id)

@@ -45,8 +45,8 @@ func (k AuthKey) ID() [8]byte {
 	return [8]byte(sum[12:])
 }
 
-// idText is ID as accounts store and show it: 16 hex digits.
-func (k AuthKey) idText() string {
+// IDText is ID as accounts store and show it: 16 hex digits.
+func (k AuthKey) IDText() string {
 	id := k.ID()
 	return hex.EncodeToString(id[:])
 }

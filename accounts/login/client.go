@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -164,7 +162,7 @@ func (r *road) Primary(ctx context.Context, dc int, _ dcs.List) (transport.Conn,
 		r.end(err)
 		return nil, err
 	}
-	list, err := r.addresses(dc)
+	list, err := pool.Addresses(r.dcs, dc)
 	if err != nil {
 		r.end(err)
 		return nil, err
@@ -172,29 +170,6 @@ func (r *road) Primary(ctx context.Context, dc int, _ dcs.List) (transport.Conn,
 	conn, err := r.Resolver.Primary(ctx, dc, list)
 	r.note(err)
 	return conn, err
-}
-
-func (r *road) addresses(dc int) (dcs.List, error) {
-	if len(r.dcs) == 0 {
-		list := dcs.Prod()
-		if len(dcs.FindPrimaryDCs(list.Options, dc, false)) == 0 {
-			return dcs.List{}, fmt.Errorf("no address of a data center %d is known", dc)
-		}
-		return list, nil
-	}
-	addr, ok := r.dcs[dc]
-	if !ok {
-		return dcs.List{}, fmt.Errorf("no address of data center %d is configured (--telegram.dc %d=HOST:PORT)", dc, dc)
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return dcs.List{}, fmt.Errorf("address of data center %d: %w", dc, err)
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return dcs.List{}, fmt.Errorf("address of data center %d: port %q is no number", dc, port)
-	}
-	return dcs.List{Options: []tg.DCOption{{ID: dc, IPAddress: host, Port: n}}}, nil
 }
 
 func (r *road) note(err error) {

@@ -26,7 +26,7 @@ func (c *Conn) follow(ctx context.Context, in bin.Encoder, out bin.Decoder, err 
 	if dc == 0 || dc == c.account.DC {
 		return err
 	}
-	if _, unknown := c.pool.addresses(dc); unknown != nil {
+	if _, unknown := Addresses(c.pool.cfg.DCs, dc); unknown != nil {
 		return fmt.Errorf("%w: %w", err, unknown)
 	}
 	d := c.at(dc)

@@ -20,7 +20,7 @@ type dialFunc func(ctx context.Context) (transport.Conn, error)
 
 // dialer returns how the account reaches a data center.
 func (p *Pool) dialer(a accounts.Account, dc int) (dialFunc, error) {
-	list, err := p.addresses(dc)
+	list, err := Addresses(p.cfg.DCs, dc)
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", a.ID, err)
 	}
@@ -33,10 +33,11 @@ func (p *Pool) dialer(a accounts.Account, dc int) (dialFunc, error) {
 	}, nil
 }
 
-// addresses is where a data center listens.
-func (p *Pool) addresses(dc int) (dcs.List, error) {
-	if len(p.cfg.DCs) > 0 {
-		return only(p.cfg.DCs, dc)
+// Addresses is where a data center listens: as configured, by data center, or, if nothing
+// is configured, as Telegram's own are known to.
+func Addresses(configured map[int]string, dc int) (dcs.List, error) {
+	if len(configured) > 0 {
+		return only(configured, dc)
 	}
 	list := dcs.Prod()
 	if len(dcs.FindPrimaryDCs(list.Options, dc, false)) == 0 {

@@ -53,19 +53,23 @@ func readTData(root fs.FS, passcode []byte) ([]Found, error) {
 	return found, nil
 }
 
-// IsTData tells whether a folder has Telegram Desktop's key.
-func IsTData(path string) bool {
-	_, err := findTData(os.DirFS(path))
-	return err == nil
+// IsTData tells the folder in which Telegram Desktop keeps its key.
+func IsTData(path string) bool { return hasKey(os.DirFS(path), ".") }
+
+func hasKey(root fs.FS, dir string) bool {
+	for _, suffix := range "s01" {
+		if _, err := fs.Stat(root, path.Join(dir, keyFile+string(suffix))); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // findTData returns the folder that has the key.
 func findTData(root fs.FS) (fs.FS, error) {
 	for _, dir := range []string{".", "tdata", "Telegram/tdata", "Telegram Desktop/tdata"} {
-		for _, suffix := range "s01" {
-			if _, err := fs.Stat(root, path.Join(dir, keyFile+string(suffix))); err == nil {
-				return fs.Sub(root, dir)
-			}
+		if hasKey(root, dir) {
+			return fs.Sub(root, dir)
 		}
 	}
 	return nil, fmt.Errorf("tdata: the folder has no %ss; give Telegram Desktop's folder tdata", keyFile)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,10 +39,7 @@ func (f *keyFlags) register(fs *pflag.FlagSet) {
 
 // with runs do with the keys in the database.
 func (f *keyFlags) with(ctx context.Context, env *cli.Env, do func(*db.APIKeys) error) error {
-	if f.database == "" {
-		return cli.Usage("API keys are in the database, so give --database")
-	}
-	return withLedger(ctx, env, f.database, func(o *db.Outcomes) error { return do(o.APIKeys()) })
+	return withDatabase(ctx, env, f.database, "API keys", func(o *db.Outcomes) error { return do(o.APIKeys()) })
 }
 
 // keyLine is a key as a line of JSON.
@@ -71,7 +66,7 @@ a batch needs the kinds of its calls too. Raw calls need the kind invoke and
 		Args: cli.Args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret := apikey.NewSecret()
-			k := apikey.Key{Name: args[0], Hash: secret.Hash(), CreatedBy: operator()}
+			k := apikey.Key{Name: args[0], Hash: secret.Hash(), CreatedBy: cli.Operator()}
 			k.Accounts, k.Methods, k.Webhook = accounts, methods, webhook
 			for _, kind := range kinds {
 				k.Kinds = append(k.Kinds, jobs.Kind(kind))
@@ -141,19 +136,6 @@ func expiry(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// operator is who runs the command.
-func operator() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return name
-	}
-	return name + "@" + host
-}
-
 func keysList(env *cli.Env) *cobra.Command {
 	var f keyFlags
 	var all bool
@@ -215,7 +197,7 @@ func keysRevoke(env *cli.Env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.with(cmd.Context(), env, func(keys *db.APIKeys) error {
 				for _, name := range names {
-					err := keys.Revoke(cmd.Context(), name, operator())
+					err := keys.Revoke(cmd.Context(), name, cli.Operator())
 					if errors.Is(err, apikey.ErrNotFound) {
 						return fmt.Errorf("there is no key %q; `enqueue keys list` shows those that there are", name)
 					}

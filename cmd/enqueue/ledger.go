@@ -42,6 +42,14 @@ func withOutcomes(ctx context.Context, env *cli.Env, url string, conns int, do f
 	return err
 }
 
+// withDatabase is withLedger for what is in the database alone.
+func withDatabase(ctx context.Context, env *cli.Env, url, what string, do func(*db.Outcomes) error) error {
+	if url == "" {
+		return cli.Usage("%s are in the database, so give --database", what)
+	}
+	return withLedger(ctx, env, url, do)
+}
+
 // outcome asks the ledger for one job, and the outbox: there it is not on a line yet.
 func outcome(ctx context.Context, env *cli.Env, url, id string) (r jobs.Result, err error) {
 	err = withLedger(ctx, env, url, func(o *db.Outcomes) error {

@@ -55,10 +55,7 @@ func (f *webhookFlags) filter() (w db.WebhookFilter, err error) {
 
 // with runs do with the deliveries in the database.
 func (f *webhookFlags) with(ctx context.Context, env *cli.Env, do func(*db.Webhooks) error) error {
-	if f.database == "" {
-		return cli.Usage("deliveries are in the database, so give --database")
-	}
-	return withLedger(ctx, env, f.database, func(o *db.Outcomes) error { return do(o.Webhooks()) })
+	return withDatabase(ctx, env, f.database, "deliveries", func(o *db.Outcomes) error { return do(o.Webhooks()) })
 }
 
 func webhooksList(env *cli.Env) *cobra.Command {

@@ -74,16 +74,12 @@ the account up within seconds.`,
 			if err != nil {
 				return cli.Usage("--session %s: %w", session, err)
 			}
-			keys, err := key.load(cmd.Context(), env, database.devKey())
-			if err != nil {
-				return err
-			}
-			store, err := database.openCurrent(cmd.Context(), env)
+			store, keys, err := openSealed(cmd.Context(), env, &database, &key)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
-			registry := accounts.NewRegistry(store.Accounts().By(operator()), keys)
+			registry := accounts.NewRegistry(store.Accounts().By(cli.Operator()), keys)
 			if err := registry.CheckKey(cmd.Context()); err != nil {
 				return err // one installation, one key
 			}
@@ -260,7 +256,7 @@ func accountsSetStatus(env *cli.Env, verb, short string, status accounts.Status)
 			defer store.Close()
 			id := accounts.ID(args[0])
 			var refused *accounts.StatusError
-			err = store.Accounts().By(operator()).SetStatus(ctx, id, status, reason)
+			err = store.Accounts().By(cli.Operator()).SetStatus(ctx, id, status, reason)
 			if errors.As(err, &refused) {
 				return fmt.Errorf("account %s is %s already: its jobs wait until 'worker accounts resume %s'", id, refused.Has, id)
 			}

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tgswitchboard/switchboard/accounts"
@@ -86,7 +84,11 @@ func (f *importFlags) runFolder(ctx context.Context, env *cli.Env, args []string
 	}
 	defer f.store.Close()
 	b := bulk{importer: &f.importer, read: read, name: namings[f.nameFrom], atOnce: f.atOnce}
-	done, end := bar(env, len(paths))
+	bar, end := countBar(env, "files", len(paths))
+	done := func() {}
+	if bar != nil {
+		done = bar.Increment
+	}
 	lines, err := b.run(ctx, paths, done)
 	end()
 	if report != nil {
@@ -112,7 +114,7 @@ func candidates(dir string) (paths []string, err error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && isTData(path):
+		case d.IsDir() && sessionfile.IsTData(path):
 			paths = append(paths, path)
 			return fs.SkipDir
 		case d.IsDir():
@@ -127,16 +129,6 @@ func candidates(dir string) (paths []string, err error) {
 		return nil
 	})
 	return paths, err
-}
-
-// isTData tells the folder in which Telegram Desktop keeps its key.
-func isTData(dir string) bool {
-	for _, name := range []string{"key_datas", "key_data0", "key_data1"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // sideFile tells what SQLite keeps beside a database.
@@ -204,7 +196,7 @@ func (b *bulk) file(ctx context.Context, path string) ([]imported, error) {
 
 // one imports the nth session of a file.
 func (b *bulk) one(ctx context.Context, path string, n int, f sessionfile.Found) (imported, error) {
-	line := imported{File: path, Format: string(f.Format), UserID: f.UserID, DC: f.Session.DC, KeyID: keyID(f.Session)}
+	line := imported{File: path, Format: string(f.Format), UserID: f.UserID, DC: f.Session.DC, KeyID: f.Session.Key.IDText()}
 	defer b.alone(line.KeyID)()
 	e, err := b.check(ctx, f)
 	var a accounts.Account
@@ -293,18 +285,6 @@ func nameOfFile(path string) (accounts.ID, error) {
 		return "", &refusal{fmt.Errorf("no account's name can be made of the file's name %q; rename the file, or name accounts by --name-from user-id", base)}
 	}
 	return id, nil
-}
-
-// bar shows how many files are done, if somebody sees it.
-func bar(env *cli.Env, total int) (done func(), end func()) {
-	if !cli.IsTerminal(env.Stderr) || env.Out.JSON {
-		return func() {}, func() {}
-	}
-	pages := mpb.New(mpb.WithOutput(env.Stderr), mpb.WithWidth(64))
-	b := pages.AddBar(int64(total),
-		mpb.PrependDecorators(decor.Name("files "), decor.CountersNoUnit("%d / %d")),
-		mpb.AppendDecorators(decor.Percentage()))
-	return b.Increment, func() { b.Abort(true); pages.Wait() }
 }
 
 // writeReport writes one JSON object a line.

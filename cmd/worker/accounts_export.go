@@ -59,11 +59,7 @@ func (f *exportFlags) run(ctx context.Context, env *cli.Env, id accounts.ID) err
 	case f.out == "-" && env.Out.JSON:
 		return cli.Usage("--json and --out - both want stdout; name a file")
 	}
-	keys, err := f.key.load(ctx, env, f.database.devKey())
-	if err != nil {
-		return err
-	}
-	store, err := f.database.openCurrent(ctx, env)
+	store, keys, err := openSealed(ctx, env, &f.database, &f.key)
 	if err != nil {
 		return err
 	}
@@ -82,7 +78,7 @@ func (f *exportFlags) run(ctx context.Context, env *cli.Env, id accounts.ID) err
 		return fmt.Errorf("account %s was not exported: %w", id, err)
 	}
 	where, err := f.write(env, data.Bytes(), func(where string) error {
-		return store.Events().Add(ctx, accounts.Event{Account: id, Kind: accounts.EventExported, Reason: "as " + f.format + " to " + where, Who: operator()})
+		return store.Events().Add(ctx, accounts.Event{Account: id, Kind: accounts.EventExported, Reason: "as " + f.format + " to " + where, Who: cli.Operator()})
 	})
 	if err != nil {
 		return fmt.Errorf("account %s was not exported: %w", id, reached(err))

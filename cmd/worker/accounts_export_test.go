@@ -42,7 +42,7 @@ func TestExportRoundTrip(t *testing.T) {
 			}
 		}
 		a := m.account(t, "alice")
-		if n := len(a.Events); n != 5 || a.Events[1].Kind != accounts.EventExported || a.Events[1].Who != operator() ||
+		if n := len(a.Events); n != 5 || a.Events[1].Kind != accounts.EventExported || a.Events[1].Who != cli.Operator() ||
 			a.Events[1].Reason != "as telethon to "+filepath.Join(m.dir, "export.telethon") || a.Events[2].Reason != "as telethon to stdout" {
 			t.Errorf("events %+v", a.Events)
 		}

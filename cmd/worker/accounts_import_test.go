@@ -192,7 +192,7 @@ func TestImport(t *testing.T) {
 		if a.UserID != ann.ID || a.Kind != accounts.User || a.Status != accounts.Active || a.Labels["team"] != "a" || len(a.KeyID) != 16 {
 			t.Errorf("imported %+v", a)
 		}
-		if e := a.Events[0]; e.Kind != accounts.EventAdded || e.Reason != "imported from gotd" || e.Who != operator() {
+		if e := a.Events[0]; e.Kind != accounts.EventAdded || e.Reason != "imported from gotd" || e.Who != cli.Operator() {
 			t.Errorf("event %+v", e)
 		}
 		m.refused(t, "bob", []string{"alice", "the same auth key"}, "bob", file)

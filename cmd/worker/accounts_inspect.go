@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"strconv"
 
 	"github.com/tgswitchboard/switchboard/accounts/sessionfile"
@@ -31,8 +30,7 @@ func inspect(ctx context.Context, env *cli.Env, path string, o sessionfile.Optio
 	}
 	table := env.Out.Table("FORMAT", "DC", "ADDRESS", "PORT", "USER ID", "BOT", "TEST", "AUTH KEY ID", "PEERS")
 	for _, f := range found {
-		id := f.Session.Key.ID()
-		v := inspected{Format: f.Format, DC: f.Session.DC, UserID: f.UserID, Bot: f.Bot, Test: f.Test, AuthKeyID: hex.EncodeToString(id[:]), Peers: len(f.Peers)}
+		v := inspected{Format: f.Format, DC: f.Session.DC, UserID: f.UserID, Bot: f.Bot, Test: f.Test, AuthKeyID: f.Session.Key.IDText(), Peers: len(f.Peers)}
 		v.Address, v.Port, _ = sessionfile.Address(f.Session) // none is known of an unusual data center
 		if err := env.Out.Object(v); err != nil {
 			return err

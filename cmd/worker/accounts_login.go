@@ -101,17 +101,13 @@ func (f *loginFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	keys, err := f.key.load(ctx, env, f.database.devKey())
-	if err != nil {
-		return err
-	}
-	store, err := f.database.openCurrent(ctx, env)
+	store, keys, err := openSealed(ctx, env, &f.database, &f.key)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	origin := db.Origin{Told: "logged in", SecondSession: f.second}
-	registry := accounts.NewRegistry(store.Accounts().By(operator()).From(origin), keys)
+	registry := accounts.NewRegistry(store.Accounts().By(cli.Operator()).From(origin), keys)
 	if err := registry.CheckKey(ctx); err != nil {
 		return err // one installation, one key
 	}

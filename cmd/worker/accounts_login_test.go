@@ -454,7 +454,7 @@ func TestLoginAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := es[len(es)-1]; e.From != accounts.NeedsLogin || e.To != accounts.Active || e.Who != operator() {
+	if e := es[len(es)-1]; e.From != accounts.NeedsLogin || e.To != accounts.Active || e.Who != cli.Operator() {
 		t.Errorf("the last event is %+v", e)
 	}
 }

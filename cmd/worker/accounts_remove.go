@@ -225,7 +225,7 @@ func (r *removal) confirm(ctx context.Context) error {
 func (r *removal) endJobs(ctx context.Context) (cancelled int, err error) {
 	id := r.account.ID
 	if !r.account.Status.Parked() {
-		if err := r.store.Accounts().By(operator()).SetStatus(ctx, id, accounts.Paused, "it is being removed"); err != nil {
+		if err := r.store.Accounts().By(cli.Operator()).SetStatus(ctx, id, accounts.Paused, "it is being removed"); err != nil {
 			return 0, err
 		}
 		defer func() {
@@ -262,16 +262,16 @@ func (r *removal) remove(ctx context.Context) error {
 	id := r.account.ID
 	told := r.reason
 	if !r.logOut {
-		return r.store.Accounts().By(operator()).Remove(ctx, id, told)
+		return r.store.Accounts().By(cli.Operator()).Remove(ctx, id, told)
 	}
 	told = strings.TrimPrefix(told+"; logged out at Telegram", "; ")
 	var held *accounts.HeldError
-	err := accounts.Borrow(ctx, r.store.Leases(), operator(), id, accounts.BorrowConfig{Wait: r.wait}, func(ctx context.Context) error {
+	err := accounts.Borrow(ctx, r.store.Leases(), cli.Operator(), id, accounts.BorrowConfig{Wait: r.wait}, func(ctx context.Context) error {
 		if err := r.session(ctx); err != nil {
 			return fmt.Errorf("account %s was not logged out, and stays: %w", id, err)
 		}
 		// Its session is worth nothing now, whatever happens to this program.
-		err := r.store.Accounts().By(operator()).Remove(context.WithoutCancel(ctx), id, told)
+		err := r.store.Accounts().By(cli.Operator()).Remove(context.WithoutCancel(ctx), id, told)
 		if err != nil {
 			return fmt.Errorf("account %s is logged out but was not removed: %w", id, err)
 		}

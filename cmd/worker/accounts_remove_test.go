@@ -61,7 +61,7 @@ func TestRemoveServed(t *testing.T) {
 		t.Errorf("producers take it for known: %t, %v", known, err)
 	}
 	events := must(t, f.env, "", "accounts", "events", "user00", "--since", "0").stdout
-	if !strings.Contains(events, "removed, was paused") || !strings.Contains(events, "sold; logged out at Telegram") || !strings.Contains(events, operator()) {
+	if !strings.Contains(events, "removed, was paused") || !strings.Contains(events, "sold; logged out at Telegram") || !strings.Contains(events, cli.Operator()) {
 		t.Errorf("its events are %s", events)
 	}
 

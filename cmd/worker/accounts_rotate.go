@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/internal/cli"
@@ -43,19 +41,20 @@ seals with another key.`,
 		Args:    cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			keys, err := key.load(ctx, env, database.devKey())
-			if err != nil {
-				return err
-			}
-			store, err := database.openCurrent(ctx, env)
+			store, keys, err := openSealed(ctx, env, &database, &key)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
 			cfg := accounts.ResealConfig{Lagging: despite}
-			var end func()
-			cfg.Progress, end = resealBar(env)
-			report, err := accounts.NewRegistry(store.Accounts().By(operator()), keys).Reseal(ctx, cfg)
+			bar, end := countBar(env, "sealed", 0)
+			if bar != nil {
+				cfg.Progress = func(done, total int) {
+					bar.SetTotal(int64(total), false)
+					bar.SetCurrent(int64(done))
+				}
+			}
+			report, err := accounts.NewRegistry(store.Accounts().By(cli.Operator()), keys).Reseal(ctx, cfg)
 			end()
 			var lagging *accounts.LaggingError
 			if errors.As(err, &lagging) {
@@ -93,20 +92,4 @@ func printResealed(env *cli.Env, r accounts.ResealReport) error {
 		return fmt.Errorf("%s do not open, and stay as they are: %s", strconv.Itoa(len(names)), strings.Join(names, ", "))
 	}
 	return nil
-}
-
-// resealBar shows how much is done, if somebody sees it.
-func resealBar(env *cli.Env) (progress func(done, total int), end func()) {
-	if !cli.IsTerminal(env.Stderr) || env.Out.JSON {
-		return nil, func() {}
-	}
-	pages := mpb.New(mpb.WithOutput(env.Stderr), mpb.WithWidth(64))
-	b := pages.AddBar(0,
-		mpb.PrependDecorators(decor.Name("sealed "), decor.CountersNoUnit("%d / %d")),
-		mpb.AppendDecorators(decor.Percentage()))
-	progress = func(done, total int) {
-		b.SetTotal(int64(total), false)
-		b.SetCurrent(int64(done))
-	}
-	return progress, func() { b.Abort(true); pages.Wait() }
 }

@@ -82,16 +82,12 @@ func (s *setting) run(ctx context.Context, env *cli.Env, id accounts.ID) error {
 	if s.wait <= 0 {
 		return cli.Usage("--handover=%v: give a time above 0", s.wait)
 	}
-	keys, err := s.key.load(ctx, env, s.database.devKey())
-	if err != nil {
-		return err
-	}
-	store, err := s.database.openCurrent(ctx, env)
+	store, keys, err := openSealed(ctx, env, &s.database, &s.key)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	registry := accounts.NewRegistry(store.Accounts().By(operator()), keys)
+	registry := accounts.NewRegistry(store.Accounts().By(cli.Operator()), keys)
 	if err := registry.CheckKey(ctx); err != nil {
 		return err // one installation, one key
 	}
@@ -124,7 +120,7 @@ func (s *setting) run(ctx context.Context, env *cli.Env, id accounts.ID) error {
 
 // borrowed runs set while no worker holds the account.
 func (s *setting) borrowed(ctx context.Context, store *db.DB, id accounts.ID, set func(context.Context) error) error {
-	err := accounts.Borrow(ctx, store.Leases(), operator(), id, accounts.BorrowConfig{Wait: s.wait}, set)
+	err := accounts.Borrow(ctx, store.Leases(), cli.Operator(), id, accounts.BorrowConfig{Wait: s.wait}, set)
 	if errors.Is(err, accounts.ErrReserved) {
 		return errors.New("it is used by another command; try again when that has ended, or in a few minutes")
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,19 +14,6 @@ import (
 	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
-
-// operator is who runs a command, for the events.
-func operator() string {
-	who := "operator"
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		who = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
-	}
-	return who + "@" + host
-}
 
 // loggedFloods writes flood waits into the accounts' events too.
 type loggedFloods struct {

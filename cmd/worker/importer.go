@@ -56,13 +56,10 @@ func (im *importer) open(ctx context.Context, env *cli.Env) (err error) {
 			return err
 		}
 	}
-	if im.keys, err = im.key.load(ctx, env, im.database.devKey()); err != nil {
+	if im.store, im.keys, err = openSealed(ctx, env, &im.database, &im.key); err != nil {
 		return err
 	}
-	if im.store, err = im.database.openCurrent(ctx, env); err != nil {
-		return err
-	}
-	registry := accounts.NewRegistry(im.store.Accounts().By(operator()), im.keys)
+	registry := accounts.NewRegistry(im.store.Accounts().By(cli.Operator()), im.keys)
 	if err := checkKey(ctx, registry); err != nil { // one installation, one key
 		return errors.Join(err, im.store.Close())
 	}
@@ -87,8 +84,7 @@ type entrant struct {
 // worker may be connected.
 func (im *importer) check(ctx context.Context, found sessionfile.Found) (entrant, error) {
 	e := entrant{Found: found}
-	id := keyID(found.Session)
-	has, err := im.store.Accounts().OfKey(ctx, id)
+	has, err := im.store.Accounts().OfKey(ctx, found.Session.Key.IDText())
 	if err == nil {
 		return e, &accounts.DuplicateError{Account: has}
 	}
@@ -132,7 +128,7 @@ func (im *importer) add(ctx context.Context, id accounts.ID, e entrant) (account
 	} else {
 		told += ", not verified"
 	}
-	store := im.store.Accounts().By(operator()).From(db.Origin{Told: told, Peers: e.known(a.UserID), SecondSession: im.second})
+	store := im.store.Accounts().By(cli.Operator()).From(db.Origin{Told: told, Peers: e.known(a.UserID), SecondSession: im.second})
 	added, err := accounts.NewRegistry(store, im.keys).Add(ctx, a, e.Session)
 	if errors.Is(err, accounts.ErrExists) {
 		return added, &refusal{fmt.Errorf("the name %s is taken by another account", id)}
@@ -159,12 +155,6 @@ func (e entrant) known(self int64) []peers.Peer {
 		ps[i].Self = self != 0 && ps[i].Key == peers.Key{Kind: peers.User, ID: self}
 	}
 	return ps
-}
-
-// keyID is the id of a session's auth key, as accounts have it.
-func keyID(s accounts.Session) string {
-	id := s.Key.ID()
-	return fmt.Sprintf("%x", id)
 }
 
 // nth is the name of the nth account, from 0, of a file that has several.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tgswitchboard/switchboard/accounts"
 	"github.com/tgswitchboard/switchboard/accounts/kms"
+	"github.com/tgswitchboard/switchboard/db"
 	"github.com/tgswitchboard/switchboard/internal/cli"
 )
 
@@ -43,6 +44,16 @@ func (k *keyFlags) load(ctx context.Context, env *cli.Env, dev string) (accounts
 		return accounts.Keyset{}, cli.Usage("the key that seals sessions is missing: name its file with --key-file, or put it into %s; make one with 'worker key new FILE'", keyEnv)
 	}
 	return k.kek.read(ctx, env, file)
+}
+
+// openSealed opens the database, with the key that seals what is in it.
+func openSealed(ctx context.Context, env *cli.Env, database *databaseFlag, key *keyFlags) (*db.DB, accounts.Keyset, error) {
+	keys, err := key.load(ctx, env, database.devKey())
+	if err != nil {
+		return nil, keys, err
+	}
+	store, err := database.openCurrent(ctx, env)
+	return store, keys, err
 }
 
 // kekFlag is the key of a KMS that has encrypted the keyset.

@@ -104,23 +104,7 @@ others seal. --offline does not ask.`,
 		Example: "  worker key promote /etc/switchboard/key.json",
 		Args:    cli.Args("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			keys, err := c.kek.read(ctx, env, args[0])
-			if err != nil {
-				return err
-			}
-			id, err := c.pick(keys)
-			if err != nil {
-				return err
-			}
-			promoted, err := keys.Promote(id)
-			if err != nil {
-				return cli.Usage("%s: %w", args[0], err)
-			}
-			if err := c.ask(ctx, env, promoted, func(s accounts.SealedState) error { return allHave(s, id) }); err != nil {
-				return err
-			}
-			return c.write(ctx, env, args[0], promoted, id, fmt.Sprintf("key %d seals now", id))
+			return c.change(cmd.Context(), env, args[0], accounts.Keyset.Promote, allHave, "key %d seals now")
 		},
 	}
 	c.register(cmd)
@@ -150,23 +134,7 @@ as long as you keep them.`,
 		Example: "  worker key remove /etc/switchboard/key.json",
 		Args:    cli.Args("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			keys, err := c.kek.read(ctx, env, args[0])
-			if err != nil {
-				return err
-			}
-			id, err := c.pick(keys)
-			if err != nil {
-				return err
-			}
-			less, err := keys.Remove(id)
-			if err != nil {
-				return cli.Usage("%s: %w", args[0], err)
-			}
-			if err := c.ask(ctx, env, keys, func(s accounts.SealedState) error { return noneNeeds(s, id) }); err != nil {
-				return err
-			}
-			return c.write(ctx, env, args[0], less, id, fmt.Sprintf("removed key %d", id))
+			return c.change(cmd.Context(), env, args[0], accounts.Keyset.Remove, noneNeeds, "removed key %d")
 		},
 	}
 	c.register(cmd)
@@ -186,6 +154,28 @@ func noneNeeds(s accounts.SealedState, id uint32) error {
 		}
 	}
 	return nil
+}
+
+// change changes the key that is meant, unless judge refuses by what the database knows;
+// told has a place for its id.
+func (c *keyChange) change(ctx context.Context, env *cli.Env, file string, change func(accounts.Keyset, uint32) (accounts.Keyset, error),
+	judge func(accounts.SealedState, uint32) error, told string) error {
+	keys, err := c.kek.read(ctx, env, file)
+	if err != nil {
+		return err
+	}
+	id, err := c.pick(keys)
+	if err != nil {
+		return err
+	}
+	changed, err := change(keys, id)
+	if err != nil {
+		return cli.Usage("%s: %w", file, err)
+	}
+	if err := c.ask(ctx, env, keys, func(s accounts.SealedState) error { return judge(s, id) }); err != nil {
+		return err
+	}
+	return c.write(ctx, env, file, changed, id, fmt.Sprintf(told, id))
 }
 
 // ask judges by what the database knows.

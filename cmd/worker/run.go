@@ -111,11 +111,7 @@ func (f *runFlags) run(ctx context.Context, env *cli.Env) error {
 	if err := noCores(); err != nil {
 		env.Log.Warn("a core file would hold keys and sessions", "error", err)
 	}
-	keys, err := f.key.load(ctx, env, f.database.devKey())
-	if err != nil {
-		return err
-	}
-	store, err := f.database.openCurrent(ctx, env)
+	store, keys, err := openSealed(ctx, env, &f.database, &f.key)
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,6 @@ type Config struct {
 	PerHost  int            // of them to one host, so that a slow one leaves room; default 8
 	Every    time.Duration  // how often it looks for what is due; default 1s
 	Allow    []netip.Prefix // addresses that are dialled though they are not public; default none
-
-	OnAttempt func(Attempt) // is told of every attempt; default none. It must not block
 }
 
 func (c Config) withDefaults() Config {
@@ -35,9 +33,6 @@ func (c Config) withDefaults() Config {
 	c.Parallel = cmp.Or(c.Parallel, 64)
 	c.PerHost = cmp.Or(c.PerHost, 8)
 	c.Every = cmp.Or(c.Every, time.Second)
-	if c.OnAttempt == nil {
-		c.OnAttempt = func(Attempt) {}
-	}
 	return c
 }
 
@@ -180,7 +175,6 @@ func (d *Deliverer) deliver(ctx context.Context, w Work) {
 		state, wait = d.attempt(ctx, w, &a)
 	}
 	a.Took = time.Since(a.At).Milliseconds()
-	d.cfg.OnAttempt(a)
 	level := slog.LevelDebug
 	if state == Failed {
 		level = slog.LevelWarn

@@ -233,14 +233,17 @@ func TestDeliverEnds(t *testing.T) {
 			r := newReceiver(t, d.secret.For("shop"))
 			r.answers = []int{tt.reply}
 			d.record("j", r.URL)
-			attempts := make(chan webhook.Attempt, 10)
-			end := d.deliver(webhook.Config{OnAttempt: func(a webhook.Attempt) { attempts <- a }})
+			end := d.deliver(webhook.Config{})
 			d.next(r)
-			if a := <-attempts; a.Status != tt.reply || !strings.Contains(a.Error, tt.says) || (a.Error == "") != (tt.says == "") {
-				t.Errorf("attempt %+v", a)
-			}
 			end() // and with it the attempt is written down
 			got := d.delivery("j", tt.want)
+			log, err := d.hooks.Attempts(t.Context(), got.ID)
+			if err != nil || len(log) != 1 {
+				t.Fatalf("log %+v, %v", log, err)
+			}
+			if a := log[0]; a.Status != tt.reply || !strings.Contains(a.Error, tt.says) || (a.Error == "") != (tt.says == "") {
+				t.Errorf("attempt %+v", a)
+			}
 			if wait := time.Until(got.DueAt); tt.want == webhook.Pending && (wait < 3*time.Second || wait > 6*time.Second) {
 				t.Errorf("due in %v, want 5 s and a little", wait)
 			}
